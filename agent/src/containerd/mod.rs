@@ -1,0 +1,4 @@
+//! What containerd is told: how this node reaches a registry, and with which credentials. Parsers only; whoever
+//! calls them reads the files.
+
+pub mod credentials;

@@ -1,0 +1,19 @@
+//! The ground floor: the words that every room uses. `std` only; no I/O, no async, no clock.
+
+mod cause;
+mod evidence;
+mod reading;
+mod registry;
+mod stage;
+pub mod text;
+mod verdict;
+
+pub use cause::{Cause, Domain, Fault};
+pub use evidence::{
+    Evidence, Fact, Finding, Moment, Outcome, PullOutcome, PullReport, Quota, Role, RuntimeInfo, Step,
+    Subject,
+};
+pub use reading::Reading;
+pub use registry::RegistryName;
+pub use stage::{Lane, Stage};
+pub use verdict::{Status, Verdict};

@@ -1,0 +1,73 @@
+//! Text from outside, made safe to show: bounded, on one line, nothing that a terminal would obey.
+
+/// The most bytes of a finding's text.
+pub const MAX_TEXT: usize = 512;
+
+/// Cuts `text` to at most `max` bytes at a character boundary; what was cut ends in `…`.
+pub fn cut(text: &str, max: usize) -> String {
+    if text.len() <= max {
+        return text.to_owned();
+    }
+    let mut end = max.saturating_sub('…'.len_utf8());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    format!("{}…", &text[..end])
+}
+
+/// Makes `text` safe for a terminal, a log line or a page's plain text: white space of any kind becomes one
+/// space, other control and bidirectional-override characters become `\u{..}`, and the whole is cut to `max` bytes.
+pub fn clean(text: &str, max: usize) -> String {
+    let mut out = String::with_capacity(text.len().min(max) + 8);
+    let mut spaced = true;
+    for c in text.chars() {
+        if out.len() > max {
+            break;
+        }
+        if c.is_whitespace() {
+            if !spaced {
+                out.push(' ');
+            }
+            spaced = true;
+            continue;
+        }
+        spaced = false;
+        if c.is_control() || is_invisible(c) {
+            out.extend(c.escape_unicode());
+        } else {
+            out.push(c);
+        }
+    }
+    if out.ends_with(' ') {
+        out.pop();
+    }
+    cut(&out, max)
+}
+
+/// Characters that reorder or hide what stands beside them (Unicode TR 9 overrides and isolates, zero width).
+fn is_invisible(c: char) -> bool {
+    matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_text_is_cut_at_a_character() {
+        assert_eq!(cut("abc", 3), "abc");
+        assert_eq!(cut("äöüäöü", 8), "äö…");
+        assert!(cut("ää", 3).len() <= 3);
+    }
+
+    #[test]
+    fn an_escape_sequence_does_not_reach_the_terminal() {
+        assert_eq!(clean("a\u{1b}[31mred\n\tb ", 64), "a\\u{1b}[31mred b");
+        assert_eq!(clean("x\u{202e}y", 64), "x\\u{202e}y");
+    }
+
+    #[test]
+    fn the_bound_holds_for_text_that_grows_by_escaping() {
+        assert!(clean(&"\u{1b}".repeat(10_000), 100).len() <= 100);
+    }
+}

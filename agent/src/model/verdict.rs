@@ -1,0 +1,67 @@
+//! What the evidence comes to: who has to act, and what is wrong.
+
+use std::time::SystemTime;
+
+use super::{Cause, Domain, Fault, Stage};
+
+/// How a registry, an endpoint or the node is. The order is "worse than", for the worst of several.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Status {
+    /// A pull works and nothing on the way is wrong.
+    Healthy,
+    /// A pull works, something on the way does not; or a failure is not confirmed yet.
+    Degraded,
+    /// Not looked yet, the evidence is too old, or it could not be decided.
+    Unknown,
+    /// A pull would fail now.
+    Failing,
+}
+
+impl Status {
+    /// Every status.
+    pub const ALL: [Status; 4] = [Status::Healthy, Status::Degraded, Status::Unknown, Status::Failing];
+
+    /// The label in metrics and JSON.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Status::Healthy => "healthy",
+            Status::Degraded => "degraded",
+            Status::Unknown => "unknown",
+            Status::Failing => "failing",
+        }
+    }
+}
+
+/// What is wrong and who has to act. There is none where nothing is to be said.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Verdict {
+    /// What is wrong.
+    pub cause: Cause,
+    /// The stage that showed it.
+    pub stage: Stage,
+    /// The host, path or mount point in question; empty where the finding names none.
+    pub place: String,
+    /// One plain sentence, bounded and safe to show.
+    pub summary: String,
+    /// What to do next, where it is more than the cause's own advice.
+    pub hint: Option<String>,
+    /// Since when, by this node's clock.
+    pub since: SystemTime,
+}
+
+impl Verdict {
+    /// Who has to act.
+    pub fn domain(&self) -> Domain {
+        self.cause.domain()
+    }
+
+    /// Who has to act, for machines.
+    pub fn fault(&self) -> Fault {
+        self.cause.fault()
+    }
+
+    /// What to do next.
+    pub fn advice(&self) -> &str {
+        self.hint.as_deref().unwrap_or_else(|| self.cause.advice())
+    }
+}
