@@ -1,0 +1,398 @@
+//! The ordered rules that join the lanes' evidence into one verdict per registry and one for the node.
+
+use std::net::IpAddr;
+
+use crate::model::{Cause, Domain, Finding, Moment, Outcome, Stage, Status, Step, Verdict, text};
+
+use super::settle::{LaneView, Level, Policy, Said, Trouble};
+
+/// One endpoint of a registry and what its wire lane saw.
+#[derive(Clone, Debug)]
+pub struct EndpointFacts<'a> {
+    /// Its base URL.
+    pub url: &'a str,
+    /// Its wire lane; `None` before the first round.
+    pub lane: Option<LaneView<'a>>,
+}
+
+/// Everything known of one registry.
+#[derive(Clone, Debug)]
+pub struct RegistryFacts<'a> {
+    /// In the order in which containerd asks them.
+    pub endpoints: Vec<EndpointFacts<'a>>,
+    /// Its pull lane; `None` before the first test pull, or without one.
+    pub pull: Option<LaneView<'a>>,
+}
+
+/// A registry, judged.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RegistryJudged {
+    /// Its status.
+    pub status: Status,
+    /// What is wrong, if anything.
+    pub verdict: Option<Verdict>,
+    /// The status of each endpoint, in the order given.
+    pub endpoints: Vec<Status>,
+}
+
+/// The node and its registries, judged.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Judgement {
+    /// The worst of the node's own status and its registries'.
+    pub status: Status,
+    /// What is wrong with the node itself, or what all its registries share.
+    pub verdict: Option<Verdict>,
+    /// The registries, in the order given.
+    pub registries: Vec<RegistryJudged>,
+}
+
+/// Joins everything that is known at `now`.
+pub fn judge(
+    node: Option<LaneView<'_>>,
+    registries: &[RegistryFacts<'_>],
+    now: Moment,
+    policy: &Policy,
+) -> Judgement {
+    let bench = Bench { now, policy };
+    let node_says = node.and_then(|lane| lane.says(now, policy));
+    let wires: Vec<Wire<'_>> = registries.iter().map(|facts| bench.wire(facts)).collect();
+    let circumstances = Circumstances {
+        node_trouble: node_says.as_ref().and_then(|said| said.trouble),
+        resolver_is_well: registries.iter().flat_map(|facts| &facts.endpoints).any(|e| bench.resolved(e)),
+    };
+    let judged: Vec<RegistryJudged> = registries
+        .iter()
+        .zip(&wires)
+        .map(|(facts, wire)| {
+            let (status, verdict) = bench.registry(facts, wire, &circumstances);
+            let endpoints =
+                facts.endpoints.iter().map(|endpoint| bench.endpoint(endpoint).status()).collect();
+            RegistryJudged { status, verdict, endpoints }
+        })
+        .collect();
+
+    let (own, verdict) = match node_says {
+        Some(said) => lane_alone(node.as_ref(), &said),
+        None => (Status::Healthy, None),
+    };
+    let verdict = verdict.filter(|_| own == Status::Failing).or_else(|| shared(&wires)).or_else(|| {
+        // A warning of the node's own comes after what fails all its registries.
+        node_says.and_then(|said| lane_alone(node.as_ref(), &said).1)
+    });
+    let status = judged.iter().map(|r| r.status).fold(own, Status::max);
+    Judgement { status, verdict, registries: judged }
+}
+
+/// Everything that a registry's rules look at beside its own lanes.
+struct Circumstances<'a> {
+    node_trouble: Option<Trouble<'a>>,
+    /// Whether the resolver knows the name of some registry.
+    resolver_is_well: bool,
+}
+
+/// The judge's constants of one judgement.
+struct Bench<'p> {
+    now: Moment,
+    policy: &'p Policy,
+}
+
+/// One endpoint's way.
+enum Way<'a> {
+    Unknown,
+    Up { concern: Option<Concern<'a>> },
+    Down(Trouble<'a>),
+}
+
+/// All endpoints of a registry together.
+enum Wire<'a> {
+    Unknown,
+    Serves(Option<Concern<'a>>),
+    Fails(Trouble<'a>),
+}
+
+/// Something that does not stop a pull.
+#[derive(Clone, Copy)]
+struct Concern<'a> {
+    step: &'a Step,
+    finding: &'a Finding,
+    since: Moment,
+}
+
+// === impl Bench ===
+
+impl Bench<'_> {
+    fn endpoint<'a>(&self, endpoint: &EndpointFacts<'a>) -> Way<'a> {
+        let Some(lane) = &endpoint.lane else { return Way::Unknown };
+        match lane.says(self.now, self.policy) {
+            None => Way::Unknown,
+            Some(Said { trouble: Some(trouble), .. }) => Way::Down(trouble),
+            Some(said) => Way::Up { concern: first_warning(lane, &said) },
+        }
+    }
+
+    /// The way through the endpoints, as containerd falls back from one to the next.
+    fn wire<'a>(&self, facts: &RegistryFacts<'a>) -> Wire<'a> {
+        let mut first_concern = None;
+        let mut last_trouble: Option<Trouble<'a>> = None;
+        let mut sure = Level::Confirmed;
+        let mut unknown = false;
+        for endpoint in &facts.endpoints {
+            match self.endpoint(endpoint) {
+                Way::Up { concern } => {
+                    // Rule 4: an endpoint fails and a later one serves.
+                    return Wire::Serves(first_concern.or(concern));
+                }
+                Way::Down(trouble) => {
+                    let Trouble { step, finding, since, .. } = trouble;
+                    first_concern = first_concern.or(Some(Concern { step, finding, since }));
+                    sure = sure.min(trouble.level);
+                    last_trouble = Some(trouble);
+                }
+                Way::Unknown => unknown = true,
+            }
+        }
+        match last_trouble {
+            Some(trouble) if !unknown => Wire::Fails(Trouble { level: sure, ..trouble }),
+            _ => Wire::Unknown,
+        }
+    }
+
+    fn registry(
+        &self,
+        facts: &RegistryFacts<'_>,
+        wire: &Wire<'_>,
+        circumstances: &Circumstances<'_>,
+    ) -> (Status, Option<Verdict>) {
+        let pull = self.pull(facts, wire, circumstances);
+        match (wire, pull) {
+            // Rule 1: nothing was seen, or too long ago.
+            (Wire::Unknown, PullSays::Nothing) => (Status::Unknown, None),
+            // An undecided lane leaves the status to the others.
+            (Wire::Unknown, PullSays::Works) => (Status::Healthy, None),
+            (Wire::Unknown, PullSays::Fails(trouble)) => by_trouble(&trouble, ""),
+            // Rule 5: the way is open for this agent and closed for containerd.
+            (Wire::Serves(_), PullSays::Fails(trouble)) => {
+                let (status, verdict) = by_trouble(&trouble, "");
+                (status, verdict.map(containerds_own_way))
+            }
+            // Rule 6: the way is closed for this agent and open for containerd.
+            (Wire::Fails(trouble), PullSays::Works) => {
+                let (_, verdict) = by_trouble(trouble, "; yet containerd's own pull works");
+                (Status::Degraded, verdict)
+            }
+            (Wire::Fails(trouble), _) => {
+                let (status, verdict) = by_trouble(trouble, "");
+                (status, verdict.map(|v| in_the_light_of(v, circumstances)))
+            }
+            // Rules 7 and 8.
+            (Wire::Serves(Some(concern)), _) => (Status::Degraded, Some(concern.verdict())),
+            (Wire::Serves(None), _) => match self.pull_warning(facts) {
+                Some(concern) => (Status::Degraded, Some(concern.verdict())),
+                None => (Status::Healthy, None),
+            },
+        }
+    }
+
+    /// What the pull lane says of this registry, once what others explain is left out.
+    fn pull<'a>(
+        &self,
+        facts: &RegistryFacts<'a>,
+        wire: &Wire<'_>,
+        circumstances: &Circumstances<'_>,
+    ) -> PullSays<'a> {
+        let Some(said) = facts.pull.as_ref().and_then(|lane| lane.says(self.now, self.policy)) else {
+            return PullSays::Nothing;
+        };
+        match said.trouble {
+            Some(trouble) => {
+                // Rule 2: the node's own trouble explains it, and is told once, by the node.
+                let nodes = trouble.finding.cause.domain() == Domain::Node
+                    && circumstances.node_trouble.is_some_and(|t| t.level == Level::Confirmed);
+                // The wire failed when that pull did, and has recovered since: the pull is yesterday's news.
+                let outlived = matches!(wire, Wire::Serves(_)) && self.wire_failed_then(facts, &trouble);
+                if nodes || outlived { PullSays::Nothing } else { PullSays::Fails(trouble) }
+            }
+            None => match wire {
+                // A pull from before the wire's trouble says nothing about it.
+                Wire::Fails(trouble) if said.evidence.at.since_start < trouble.since.since_start => {
+                    PullSays::Nothing
+                }
+                _ => PullSays::Works,
+            },
+        }
+    }
+
+    /// Whether the wire lane's last failure is of the same domain as the failed pull, and not older by more than
+    /// the time that evidence counts.
+    fn wire_failed_then(&self, facts: &RegistryFacts<'_>, pull: &Trouble<'_>) -> bool {
+        facts.endpoints.iter().filter_map(|e| e.lane.as_ref()?.failed).any(|failed| {
+            let near =
+                failed.at.age(pull.since).max(pull.since.age(failed.at)) <= self.policy.stale_wire_after;
+            let alike =
+                failed.failure().is_some_and(|(_, f)| f.cause.domain() == pull.finding.cause.domain());
+            near && alike
+        })
+    }
+
+    /// Whether the endpoint's host is a name, and was resolved in the evidence that counts.
+    fn resolved(&self, endpoint: &EndpointFacts<'_>) -> bool {
+        let said = endpoint.lane.as_ref().and_then(|lane| lane.says(self.now, self.policy));
+        is_named(endpoint.url)
+            && said
+                .and_then(|said| said.evidence.step(Stage::Dns))
+                .is_some_and(|step| matches!(step.outcome, Outcome::Passed | Outcome::Warned(_)))
+    }
+
+    fn pull_warning<'a>(&self, facts: &RegistryFacts<'a>) -> Option<Concern<'a>> {
+        let lane = facts.pull.as_ref()?;
+        first_warning(lane, &lane.says(self.now, self.policy)?)
+    }
+}
+
+/// What the pull lane adds.
+enum PullSays<'a> {
+    Nothing,
+    Works,
+    Fails(Trouble<'a>),
+}
+
+// === impl Way ===
+
+impl Way<'_> {
+    fn status(&self) -> Status {
+        match self {
+            Way::Unknown => Status::Unknown,
+            Way::Up { concern: None } => Status::Healthy,
+            Way::Up { concern: Some(_) } => Status::Degraded,
+            Way::Down(trouble) => status_at(trouble.level),
+        }
+    }
+}
+
+// === impl Concern ===
+
+impl Concern<'_> {
+    fn verdict(&self) -> Verdict {
+        verdict(self.step.stage, self.finding, self.since, "")
+    }
+}
+
+fn status_at(level: Level) -> Status {
+    match level {
+        Level::Good => Status::Healthy,
+        Level::Suspected => Status::Degraded,
+        Level::Confirmed => Status::Failing,
+    }
+}
+
+fn verdict(stage: Stage, finding: &Finding, since: Moment, tail: &str) -> Verdict {
+    Verdict {
+        cause: finding.cause,
+        stage,
+        place: finding.place.clone(),
+        summary: text::clean(&format!("{}{tail}", finding.text), text::MAX_TEXT),
+        hint: finding.hint.clone(),
+        since: since.wall,
+    }
+}
+
+fn by_trouble(trouble: &Trouble<'_>, tail: &str) -> (Status, Option<Verdict>) {
+    let seen = match (trouble.level, trouble.recovering) {
+        (_, true) => " (the last round was good; one more and it is over)",
+        (Level::Suspected, false) => " (seen in one round, not confirmed yet)",
+        _ => "",
+    };
+    let verdict = verdict(trouble.step.stage, trouble.finding, trouble.since, &format!("{tail}{seen}"));
+    (status_at(trouble.level), Some(verdict))
+}
+
+/// The status and verdict of a lane that stands for itself.
+fn lane_alone(lane: Option<&LaneView<'_>>, said: &Said<'_>) -> (Status, Option<Verdict>) {
+    if let Some(trouble) = &said.trouble {
+        return by_trouble(trouble, "");
+    }
+    match lane.and_then(|lane| first_warning(lane, said)) {
+        Some(concern) => (Status::Degraded, Some(concern.verdict())),
+        None => (Status::Healthy, None),
+    }
+}
+
+fn first_warning<'a>(lane: &LaneView<'a>, said: &Said<'a>) -> Option<Concern<'a>> {
+    let (step, finding) = said.evidence.warnings().next()?;
+    Some(Concern { step, finding, since: lane.warned_since.unwrap_or(said.evidence.at) })
+}
+
+/// Rule 5: what a failed pull means where this agent's own way there works.
+fn containerds_own_way(verdict: Verdict) -> Verdict {
+    let hint = match verdict.cause.domain() {
+        Domain::Network => Some(format!(
+            "This agent reaches the registry, containerd does not: compare its proxy (`systemctl show containerd -p Environment`), \
+             its hosts.toml and its CA with the node's. {}",
+            verdict.cause.advice()
+        )),
+        _ => None,
+    };
+    Verdict { hint: verdict.hint.clone().or(hint), ..verdict }
+}
+
+/// What a failure of the wire comes to beside what else is known.
+fn in_the_light_of(verdict: Verdict, circumstances: &Circumstances<'_>) -> Verdict {
+    let clock_is_wrong = circumstances.node_trouble.is_some_and(|t| t.finding.cause == Cause::ClockSkew);
+    match verdict.cause {
+        Cause::DnsNotFound if circumstances.resolver_is_well => Verdict {
+            cause: Cause::RegistryUnknown,
+            summary: text::clean(
+                &format!("{}; the resolver is well: other registries resolve", verdict.summary),
+                text::MAX_TEXT,
+            ),
+            ..verdict
+        },
+        Cause::TlsExpired if clock_is_wrong => Verdict { cause: Cause::ClockSkew, hint: None, ..verdict },
+        _ => verdict,
+    }
+}
+
+/// Whether the URL's host is a name, not an address.
+fn is_named(url: &str) -> bool {
+    let authority = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let host = authority.rsplit_once(':').map_or(authority, |(host, _)| host);
+    !authority.starts_with('[') && host.parse::<IpAddr>().is_err()
+}
+
+/// Rule 3: the cause that all registries share at the same stage is the node's. One registry shares nothing.
+fn shared(wires: &[Wire<'_>]) -> Option<Verdict> {
+    let known: Vec<&Wire<'_>> = wires.iter().filter(|wire| !matches!(wire, Wire::Unknown)).collect();
+    let troubles: Vec<&Trouble<'_>> = known
+        .iter()
+        .filter_map(|wire| match wire {
+            Wire::Fails(trouble) => Some(trouble),
+            _ => None,
+        })
+        .collect();
+    let first = troubles.first()?;
+    let alike = |t: &&&Trouble<'_>| {
+        t.step.stage == first.step.stage
+            && t.finding.cause == first.finding.cause
+            && t.level == Level::Confirmed
+    };
+    let all = troubles.len() == known.len() && troubles.iter().filter(alike).count() == troubles.len();
+    if !all || troubles.len() < 2 {
+        return None;
+    }
+    let since = troubles.iter().map(|t| t.since).min_by_key(|m| m.since_start)?;
+    let same_place = troubles.iter().all(|t| t.finding.place == first.finding.place);
+    let mut verdict = verdict(first.step.stage, first.finding, since, "");
+    verdict.summary = text::clean(
+        &format!(
+            "all {} registries fail at {}: {}",
+            troubles.len(),
+            first.step.stage.label(),
+            first.finding.text
+        ),
+        text::MAX_TEXT,
+    );
+    if !same_place {
+        verdict.place.clear();
+    }
+    Some(verdict)
+}

@@ -1,0 +1,389 @@
+//! Evidence in, verdict out: the judge's rules and the ledger's memory, through the ledger's front door.
+
+use std::time::{Duration, SystemTime};
+
+use pullscope::ledger::{Ledger, Policy, Watched};
+use pullscope::model::{
+    Cause, Evidence, Fact, Finding, Lane, Moment, Outcome, PullOutcome, PullReport, RegistryName, Role,
+    Stage, Status, Step, Subject,
+};
+
+const INTERVAL: Duration = Duration::from_secs(60);
+
+fn at(seconds: u64) -> Moment {
+    let since_start = Duration::from_secs(seconds);
+    Moment { wall: SystemTime::UNIX_EPOCH + since_start, since_start }
+}
+
+fn step(stage: Stage, outcome: Outcome) -> Step {
+    Step { stage, outcome, took: Duration::ZERO, detail: String::new(), readings: Vec::new(), fact: None }
+}
+
+fn failed(stage: Stage, cause: Cause) -> Step {
+    step(stage, Outcome::Failed(Finding::new(cause, format!("{} went wrong", stage.label())).at("there")))
+}
+
+fn warned(stage: Stage, cause: Cause) -> Step {
+    step(stage, Outcome::Warned(Finding::new(cause, format!("{} is odd", stage.label()))))
+}
+
+fn passed(stage: Stage) -> Step {
+    step(stage, Outcome::Passed)
+}
+
+fn undecided(stage: Stage) -> Step {
+    step(stage, Outcome::Undecided("no permission".into()))
+}
+
+fn name(registry: &str) -> RegistryName {
+    RegistryName::new(registry)
+}
+
+fn endpoint(registry: &str, host: &str, role: Role) -> Subject {
+    Subject::Endpoint { registry: name(registry), url: format!("https://{host}"), role }
+}
+
+/// A ledger with the agent's or with `check`'s policy, and short words to feed it.
+struct Book(Ledger);
+
+impl Book {
+    fn new(policy: Policy, registries: &[&str]) -> Book {
+        let watched = registries
+            .iter()
+            .map(|r| Watched { registry: name(r), endpoints: vec![(format!("https://{r}"), Role::Registry)] })
+            .collect();
+        Book(Ledger::new(policy, watched))
+    }
+
+    fn agent(registries: &[&str]) -> Book {
+        Book::new(Policy::agent(INTERVAL, INTERVAL * 30), registries)
+    }
+
+    fn check(registries: &[&str]) -> Book {
+        Book::new(Policy::ONCE, registries)
+    }
+
+    fn record(mut self, subject: Subject, lane: Lane, seconds: u64, steps: Vec<Step>) -> Book {
+        self.0.record(Evidence { subject, lane, at: at(seconds), steps });
+        self
+    }
+
+    fn wire(self, registry: &str, seconds: u64, steps: Vec<Step>) -> Book {
+        self.record(endpoint(registry, registry, Role::Registry), Lane::Wire, seconds, steps)
+    }
+
+    /// A wire lane that walks well to its end.
+    fn well(self, registry: &str, seconds: u64) -> Book {
+        self.wire(registry, seconds, vec![passed(Stage::Dns), passed(Stage::Tcp), passed(Stage::Manifest)])
+    }
+
+    fn pull(self, registry: &str, seconds: u64, mut step: Step) -> Book {
+        let outcome = match step.outcome {
+            Outcome::Failed(_) => PullOutcome::Failed,
+            Outcome::Undecided(_) => PullOutcome::Present,
+            _ => PullOutcome::Pulled,
+        };
+        step.fact = Some(Fact::Pull(PullReport {
+            image: format!("{registry}/app:1"),
+            via: "cri",
+            outcome,
+            bytes: 1000,
+            took: Duration::from_secs(2),
+            message: String::new(),
+        }));
+        self.record(Subject::Registry(name(registry)), Lane::Pull, seconds, vec![step])
+    }
+
+    fn node(self, seconds: u64, steps: Vec<Step>) -> Book {
+        self.record(Subject::Node, Lane::Node, seconds, steps)
+    }
+
+    /// Status and cause of a registry at a time, as `failing network/dns_failure@dns`.
+    fn says(&self, registry: &str, seconds: u64) -> String {
+        let view = self.0.view(at(seconds));
+        let found = view.registries.iter().find(|r| r.registry.as_str() == registry).expect("it is watched");
+        worded(found.status, found.verdict.as_ref())
+    }
+
+    fn node_says(&self, seconds: u64) -> String {
+        let view = self.0.view(at(seconds));
+        worded(view.status, view.verdict.as_ref())
+    }
+}
+
+fn worded(status: Status, verdict: Option<&pullscope::model::Verdict>) -> String {
+    match verdict {
+        None => status.label().to_owned(),
+        Some(v) => format!("{} {}@{}", status.label(), v.cause, v.stage.label()),
+    }
+}
+
+#[test]
+fn nothing_seen_is_unknown() {
+    assert_eq!(Book::agent(&["a.test"]).says("a.test", 0), "unknown");
+}
+
+#[test]
+fn a_good_walk_is_healthy() {
+    assert_eq!(Book::agent(&["a.test"]).well("a.test", 1).says("a.test", 2), "healthy");
+}
+
+#[test]
+fn evidence_that_is_too_old_is_unknown_and_its_values_are_gone() {
+    let book = Book::agent(&["a.test"]).well("a.test", 0);
+    assert_eq!(book.says("a.test", 180), "healthy");
+    assert_eq!(book.says("a.test", 181), "unknown");
+    assert!(book.0.view(at(181)).registries[0].endpoints[0].wire.is_none());
+}
+
+#[test]
+fn one_failed_round_warns_and_two_fail() {
+    let down = || vec![failed(Stage::Dns, Cause::DnsFailure)];
+    let once = Book::agent(&["a.test"]).well("a.test", 0).wire("a.test", 60, down());
+    assert_eq!(once.says("a.test", 61), "degraded network/dns_failure@dns");
+    let twice = once.wire("a.test", 120, down());
+    assert_eq!(twice.says("a.test", 121), "failing network/dns_failure@dns");
+    let one_good = twice.well("a.test", 180);
+    assert_eq!(one_good.says("a.test", 181), "failing network/dns_failure@dns");
+    assert_eq!(one_good.well("a.test", 240).says("a.test", 241), "healthy");
+}
+
+#[test]
+fn check_needs_no_second_round() {
+    let book = Book::check(&["a.test"]).wire("a.test", 0, vec![failed(Stage::Tcp, Cause::ConnectRefused)]);
+    assert_eq!(book.says("a.test", 1), "failing network/connect_refused@tcp");
+}
+
+#[test]
+fn the_trouble_is_dated_by_its_first_round() {
+    let down = || vec![failed(Stage::Dns, Cause::DnsFailure)];
+    let book = Book::agent(&["a.test"]).wire("a.test", 60, down()).wire("a.test", 120, down());
+    let view = book.0.view(at(121));
+    assert_eq!(view.registries[0].verdict.as_ref().unwrap().since, at(60).wall);
+}
+
+#[test]
+fn a_warning_degrades() {
+    let book = Book::agent(&["a.test"]).wire("a.test", 0, vec![warned(Stage::Tcp, Cause::ConnectTimeout)]);
+    assert_eq!(book.says("a.test", 1), "degraded network/connect_timeout@tcp");
+    assert_eq!(book.well("a.test", 60).says("a.test", 61), "healthy");
+}
+
+#[test]
+fn a_walk_that_could_not_look_to_the_end_proves_nothing() {
+    let half = vec![passed(Stage::Dns), undecided(Stage::Auth)];
+    assert_eq!(Book::check(&["a.test"]).wire("a.test", 0, half).says("a.test", 1), "unknown");
+}
+
+#[test]
+fn a_walk_that_could_not_look_leaves_what_was_known() {
+    let book = Book::agent(&["a.test"]).well("a.test", 0).wire("a.test", 60, vec![undecided(Stage::Dns)]);
+    assert_eq!(book.says("a.test", 61), "healthy");
+    assert_eq!(book.says("a.test", 200), "unknown");
+}
+
+#[test]
+fn an_undecided_pull_leaves_the_status_to_the_wire() {
+    let book = Book::check(&["a.test"]).well("a.test", 0).pull("a.test", 1, undecided(Stage::Pull));
+    assert_eq!(book.says("a.test", 2), "healthy");
+}
+
+#[test]
+fn the_pull_stands_alone_where_the_wire_could_not_look() {
+    let book = Book::check(&["a.test"]).wire("a.test", 0, vec![undecided(Stage::Dns)]);
+    assert_eq!(book.pull("a.test", 1, passed(Stage::Pull)).says("a.test", 2), "healthy");
+}
+
+#[test]
+fn a_pull_that_fails_where_the_wire_works_is_containerds_own_way() {
+    let book = Book::check(&["a.test"]).well("a.test", 0).pull(
+        "a.test",
+        1,
+        failed(Stage::Pull, Cause::TlsUntrusted),
+    );
+    assert_eq!(book.says("a.test", 2), "failing network/tls_untrusted@pull");
+    let view = book.0.view(at(2));
+    let advice = view.registries[0].verdict.as_ref().unwrap().advice().to_owned();
+    assert!(advice.contains("hosts.toml") && advice.contains("proxy"), "{advice}");
+}
+
+#[test]
+fn a_pull_that_works_where_the_wire_fails_degrades() {
+    let book = Book::check(&["a.test"])
+        .wire("a.test", 0, vec![failed(Stage::Tcp, Cause::ConnectTimeout)])
+        .pull("a.test", 1, passed(Stage::Pull));
+    assert_eq!(book.says("a.test", 2), "degraded network/connect_timeout@tcp");
+}
+
+#[test]
+fn a_pull_from_before_the_trouble_does_not_excuse_it() {
+    let down = || vec![failed(Stage::Tcp, Cause::ConnectTimeout)];
+    let book = Book::agent(&["a.test"]).pull("a.test", 10, passed(Stage::Pull));
+    let book = book.wire("a.test", 60, down()).wire("a.test", 120, down());
+    assert_eq!(book.says("a.test", 121), "failing network/connect_timeout@tcp");
+}
+
+#[test]
+fn a_pull_that_failed_with_the_wire_is_outlived_by_its_recovery() {
+    let down = || vec![failed(Stage::Tcp, Cause::ConnectTimeout)];
+    let book = Book::agent(&["a.test"])
+        .wire("a.test", 60, down())
+        .pull("a.test", 70, failed(Stage::Pull, Cause::ConnectTimeout))
+        .well("a.test", 120)
+        .well("a.test", 180);
+    assert_eq!(book.says("a.test", 181), "healthy");
+}
+
+#[test]
+fn the_wire_names_the_cause_when_both_lanes_fail() {
+    let book = Book::check(&["a.test"]).wire("a.test", 0, vec![failed(Stage::Tls, Cause::TlsExpired)]).pull(
+        "a.test",
+        1,
+        failed(Stage::Pull, Cause::TlsExpired),
+    );
+    assert_eq!(book.says("a.test", 2), "failing network/tls_expired@tls");
+}
+
+#[test]
+fn a_full_disk_is_told_by_the_node_and_not_by_its_registries() {
+    let book = Book::check(&["a.test"])
+        .node(0, vec![failed(Stage::Disk, Cause::DiskFull)])
+        .well("a.test", 0)
+        .pull("a.test", 1, failed(Stage::Pull, Cause::DiskFull));
+    assert_eq!(book.says("a.test", 2), "healthy");
+    assert_eq!(book.node_says(2), "failing node/disk_full@disk");
+}
+
+#[test]
+fn what_all_registries_share_is_the_nodes() {
+    let down = || vec![failed(Stage::Dns, Cause::DnsFailure)];
+    let book = Book::check(&["a.test", "b.test"]).wire("a.test", 0, down()).wire("b.test", 0, down());
+    assert_eq!(book.node_says(1), "failing network/dns_failure@dns");
+    let view = book.0.view(at(1));
+    assert!(view.verdict.unwrap().summary.starts_with("all 2 registries fail at dns"));
+}
+
+#[test]
+fn one_registry_shares_nothing_and_a_good_one_denies_it() {
+    let down = || vec![failed(Stage::Dns, Cause::DnsFailure)];
+    assert_eq!(Book::check(&["a.test"]).wire("a.test", 0, down()).node_says(1), "failing");
+    let book = Book::check(&["a.test", "b.test"]).wire("a.test", 0, down()).well("b.test", 0);
+    assert_eq!(book.node_says(1), "failing");
+}
+
+#[test]
+fn different_stages_are_not_shared() {
+    let book = Book::check(&["a.test", "b.test"])
+        .wire("a.test", 0, vec![failed(Stage::Dns, Cause::DnsFailure)])
+        .wire("b.test", 0, vec![failed(Stage::Tcp, Cause::ConnectRefused)]);
+    assert_eq!(book.node_says(1), "failing");
+}
+
+#[test]
+fn a_name_that_does_not_exist_is_a_typo_where_others_resolve() {
+    let gone = || vec![failed(Stage::Dns, Cause::DnsNotFound)];
+    let alone = Book::check(&["quai.test"]).wire("quai.test", 0, gone());
+    assert_eq!(alone.says("quai.test", 1), "failing network/dns_not_found@dns");
+    let among = Book::check(&["quai.test", "b.test"]).wire("quai.test", 0, gone()).well("b.test", 0);
+    assert_eq!(among.says("quai.test", 1), "failing spec/registry_unknown@dns");
+}
+
+#[test]
+fn an_address_does_not_prove_the_resolver() {
+    let gone = vec![failed(Stage::Dns, Cause::DnsNotFound)];
+    let book =
+        Book::check(&["quai.test", "127.0.0.1:5000"]).wire("quai.test", 0, gone).well("127.0.0.1:5000", 0);
+    assert_eq!(book.says("quai.test", 1), "failing network/dns_not_found@dns");
+}
+
+#[test]
+fn an_expired_certificate_on_a_node_with_a_wrong_clock_is_the_clock() {
+    let book = Book::check(&["a.test", "b.test"])
+        .node(0, vec![passed(Stage::Disk), failed(Stage::Clock, Cause::ClockSkew)])
+        .wire("a.test", 0, vec![failed(Stage::Tls, Cause::TlsExpired)])
+        .well("b.test", 0);
+    assert_eq!(book.says("a.test", 1), "failing node/clock_skew@tls");
+    assert_eq!(book.node_says(1), "failing node/clock_skew@clock");
+}
+
+#[test]
+fn the_node_is_as_well_as_its_worst_registry() {
+    let book = Book::check(&["a.test", "b.test"]).node(0, vec![passed(Stage::Disk)]).well("a.test", 0);
+    assert_eq!(book.node_says(1), "unknown");
+    let book = book.wire("b.test", 0, vec![warned(Stage::Tls, Cause::TlsExpired)]);
+    assert_eq!(book.node_says(1), "degraded");
+}
+
+#[test]
+fn a_node_lane_that_could_not_look_blames_nobody() {
+    let book = Book::check(&["a.test"]).node(0, vec![undecided(Stage::Disk), undecided(Stage::Runtime)]);
+    assert_eq!(book.well("a.test", 0).node_says(1), "healthy");
+}
+
+/// A registry with a mirror before it.
+fn mirrored() -> Book {
+    let endpoints =
+        vec![("https://mirror.test".to_owned(), Role::Mirror), ("https://a.test".to_owned(), Role::Registry)];
+    Book(Ledger::new(Policy::ONCE, vec![Watched { registry: name("a.test"), endpoints }]))
+}
+
+#[test]
+fn a_dead_mirror_before_a_registry_that_serves_degrades() {
+    let book = mirrored()
+        .record(
+            endpoint("a.test", "mirror.test", Role::Mirror),
+            Lane::Wire,
+            0,
+            vec![failed(Stage::Tcp, Cause::ConnectRefused)],
+        )
+        .well("a.test", 0);
+    assert_eq!(book.says("a.test", 1), "degraded network/connect_refused@tcp");
+    let view = book.0.view(at(1));
+    let statuses: Vec<_> = view.registries[0].endpoints.iter().map(|e| e.status).collect();
+    assert_eq!(statuses, [Status::Failing, Status::Healthy]);
+}
+
+#[test]
+fn a_dead_mirror_and_a_dead_registry_fail() {
+    let book = mirrored()
+        .record(
+            endpoint("a.test", "mirror.test", Role::Mirror),
+            Lane::Wire,
+            0,
+            vec![failed(Stage::Tcp, Cause::ConnectRefused)],
+        )
+        .wire("a.test", 0, vec![failed(Stage::Dns, Cause::DnsFailure)]);
+    assert_eq!(book.says("a.test", 1), "failing network/dns_failure@dns");
+}
+
+#[test]
+fn it_is_ready_once_every_registry_had_a_round() {
+    let book = Book::agent(&["a.test", "b.test"]).well("a.test", 0);
+    assert!(!book.0.is_ready());
+    assert!(book.wire("b.test", 0, vec![undecided(Stage::Dns)]).0.is_ready());
+}
+
+#[test]
+fn rounds_failures_and_pulls_are_counted() {
+    let book = Book::agent(&["a.test"])
+        .wire("a.test", 0, vec![failed(Stage::Dns, Cause::DnsFailure)])
+        .well("a.test", 60)
+        .pull("a.test", 70, failed(Stage::Pull, Cause::Unknown))
+        .pull("a.test", 80, passed(Stage::Pull));
+    let tallies = book.0.view(at(90)).tallies.clone();
+    assert_eq!(tallies.rounds[&("a.test".to_owned(), Lane::Wire)], 2);
+    assert_eq!(tallies.failures[&("a.test".to_owned(), Stage::Dns, Cause::DnsFailure)], 1);
+    assert_eq!(tallies.unclassified, 1);
+    assert_eq!(tallies.pulls[&("a.test".to_owned(), "cri", PullOutcome::Pulled)], 1);
+    let seconds = &tallies.pull_seconds[&("a.test".to_owned(), "cri")];
+    assert_eq!((seconds.count, seconds.buckets), (1, [0, 0, 1, 1, 1, 1, 1]));
+}
+
+#[test]
+fn a_published_ledger_does_not_change() {
+    let book = Book::check(&["a.test"]).well("a.test", 0);
+    let published = book.0.clone();
+    let book = book.wire("a.test", 1, vec![failed(Stage::Dns, Cause::DnsFailure)]);
+    assert_eq!(worded(published.view(at(2)).registries[0].status, None), "healthy");
+    assert_eq!(book.says("a.test", 2), "failing network/dns_failure@dns");
+}
