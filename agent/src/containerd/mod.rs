@@ -2,3 +2,6 @@
 //! calls them reads the files.
 
 pub mod credentials;
+mod endpoint;
+
+pub use endpoint::Endpoint;

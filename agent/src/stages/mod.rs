@@ -1,7 +1,10 @@
 //! The stages: I/O, one stage a file, one verb each. A stage returns what it saw and asks `classify` what an error
 //! means; it neither retries rounds, nor measures itself, nor knows who reads its result.
 
-use crate::model::{Fact, Finding, Reading};
+use std::time::Duration;
+
+use crate::classify;
+use crate::model::{Fact, Finding, Reading, Stage};
 
 pub mod auth;
 pub mod clock;
@@ -76,3 +79,9 @@ impl From<Finding> for Stop {
 
 /// What a stage returns.
 pub type Checked<T> = Result<Pass<T>, Stop>;
+
+/// A stage that got no answer within `limit` from `place`.
+pub fn silent(stage: Stage, place: &str, limit: Duration) -> Stop {
+    let text = format!("{}: no answer within {:.1} s from {place}", stage.label(), limit.as_secs_f64());
+    Stop::from(Finding::new(classify::silence(stage), text).at(place))
+}

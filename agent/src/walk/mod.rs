@@ -1,1 +1,3 @@
-//! The order.
+//! The order of the stages.
+
+pub mod recorder;
