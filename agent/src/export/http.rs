@@ -1,0 +1,340 @@
+//! The HTTP server. Read-only: no request can start work.
+//!
+//! - `/metrics` — Prometheus text
+//! - `/health`, `/health/{registry}` — the report: a table, a page or JSON; 503 when failing or unknown
+//! - `/livez` — 200 while the scheduler turns
+//! - `/readyz` — 200 once the first round of every registry has ended
+//! - `/` — the page
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{ACCEPT, ALLOW, CONTENT_TYPE};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+
+use crate::export::{metrics, page, report, text};
+use crate::ledger::{Ledger, View};
+use crate::model::{Moment, Status};
+
+/// Connections served at once: a Prometheus, two probes and a few people need a handful; the rest waits in the
+/// kernel's backlog, so that nobody can make the agent grow.
+const MAX_CONNECTIONS: usize = 32;
+
+/// The most that a client may take to send a request's head, and that an idle connection is kept.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What the server reads. Closures, because the server neither owns the ledger nor a clock.
+pub struct Sources {
+    /// The node's name.
+    pub node: String,
+    /// The ledger as last published.
+    pub ledger: Box<dyn Fn() -> Arc<Ledger> + Send + Sync>,
+    /// Now.
+    pub now: Box<dyn Fn() -> Moment + Send + Sync>,
+    /// Whether the scheduler turns.
+    pub alive: Box<dyn Fn() -> bool + Send + Sync>,
+}
+
+/// Serves until the future is dropped.
+pub async fn serve(listener: TcpListener, sources: Arc<Sources>) {
+    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    loop {
+        let place = Arc::clone(&places).acquire_owned().await.expect("the semaphore is never closed");
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                // Out of file descriptors, most likely: another accept at once would spin.
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        let sources = Arc::clone(&sources);
+        tokio::spawn(async move {
+            let service = service_fn(|request: Request<Incoming>| {
+                let response = answer(&sources, request.method(), request.uri(), request.headers());
+                async move { Ok::<_, Infallible>(response) }
+            });
+            let served = http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(HEAD_TIMEOUT)
+                .max_buf_size(16 * 1024)
+                .serve_connection(TokioIo::new(stream), service)
+                .await;
+            if let Err(error) = served {
+                tracing::debug!(%error, "a client's connection ended");
+            }
+            drop(place);
+        });
+    }
+}
+
+/// The form that an answer takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    Table,
+    Page,
+    Json,
+}
+
+fn answer(sources: &Sources, method: &Method, uri: &Uri, headers: &HeaderMap) -> Response<Full<Bytes>> {
+    if method != Method::GET && method != Method::HEAD {
+        let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are answered\n");
+        response.headers_mut().insert(ALLOW, http::HeaderValue::from_static("GET, HEAD"));
+        return response;
+    }
+    let form = form(uri, headers);
+    match uri.path() {
+        "/livez" if (sources.alive)() => plain(StatusCode::OK, "ok\n"),
+        "/livez" => plain(StatusCode::SERVICE_UNAVAILABLE, "the scheduler stands still\n"),
+        "/readyz" if (sources.ledger)().is_ready() => plain(StatusCode::OK, "ok\n"),
+        "/readyz" => plain(StatusCode::SERVICE_UNAVAILABLE, "not every registry has had its first round\n"),
+        "/metrics" => {
+            let ledger = (sources.ledger)();
+            let body = metrics::metrics(&ledger.view((sources.now)()));
+            respond(StatusCode::OK, metrics::CONTENT_TYPE, body)
+        }
+        "/health" | "/health/" => health(sources, form),
+        "/" => health(sources, if form == Form::Json { form } else { Form::Page }),
+        path => match path.strip_prefix("/health/").and_then(percent_decode) {
+            Some(name) => registry(sources, &name, form),
+            None => {
+                plain(StatusCode::NOT_FOUND, "not found; there are /health, /metrics, /livez and /readyz\n")
+            }
+        },
+    }
+}
+
+fn health(sources: &Sources, form: Form) -> Response<Full<Bytes>> {
+    let ledger = (sources.ledger)();
+    let view: View<'_> = ledger.view((sources.now)());
+    let table = || text::table(&sources.node, &view, text::Paint::Plain);
+    let json = || serde_json::to_vec(&report::report(&sources.node, &view));
+    shown(view.status, form, &sources.node, table, json)
+}
+
+fn registry(sources: &Sources, name: &str, form: Form) -> Response<Full<Bytes>> {
+    let ledger = (sources.ledger)();
+    let view = ledger.view((sources.now)());
+    let Some(found) = view.registries.iter().find(|r| r.registry.as_str() == name) else {
+        return plain(StatusCode::NOT_FOUND, "this registry is not configured\n");
+    };
+    let table = || text::registry(found, text::Paint::Plain);
+    let json = || serde_json::to_vec(&report::registry(found));
+    shown(found.status, form, name, table, json)
+}
+
+/// The same body whatever the status, so that a reader finds out what is wrong.
+fn shown(
+    status: Status,
+    form: Form,
+    title: &str,
+    table: impl Fn() -> String,
+    json: impl Fn() -> serde_json::Result<Vec<u8>>,
+) -> Response<Full<Bytes>> {
+    let code = match status {
+        Status::Healthy | Status::Degraded => StatusCode::OK,
+        Status::Failing | Status::Unknown => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    match form {
+        Form::Table => respond(code, "text/plain; charset=utf-8", table().into_bytes()),
+        Form::Page => respond(code, "text/html; charset=utf-8", page::page(title, &table()).into_bytes()),
+        Form::Json => {
+            let mut body = json().expect("the report has string keys and finite numbers only");
+            body.push(b'\n');
+            respond(code, "application/json", body)
+        }
+    }
+}
+
+/// `?format=` wins; else what `Accept` names first of the three.
+fn form(uri: &Uri, headers: &HeaderMap) -> Form {
+    let asked = uri.query().unwrap_or_default().split('&').find_map(|pair| pair.strip_prefix("format="));
+    match asked {
+        Some("json") => return Form::Json,
+        Some("text") => return Form::Table,
+        Some("html") => return Form::Page,
+        _ => {}
+    }
+    let accept = headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    accept
+        .split(',')
+        .find_map(|range| match range.split(';').next().unwrap_or_default().trim() {
+            "application/json" => Some(Form::Json),
+            "text/html" | "application/xhtml+xml" => Some(Form::Page),
+            "text/plain" => Some(Form::Table),
+            _ => None,
+        })
+        .unwrap_or(Form::Table)
+}
+
+/// Undoes percent-encoding (RFC 3986, 2.1); `None` where it is broken or no UTF-8.
+fn percent_decode(text: &str) -> Option<String> {
+    let mut bytes = text.bytes();
+    let mut out = Vec::with_capacity(text.len());
+    while let Some(byte) = bytes.next() {
+        if byte == b'%' {
+            let (high, low) =
+                (char::from(bytes.next()?).to_digit(16)?, char::from(bytes.next()?).to_digit(16)?);
+            out.push(u8::try_from(high * 16 + low).ok()?);
+        } else {
+            out.push(byte);
+        }
+    }
+    String::from_utf8(out).ok()
+}
+
+fn plain(code: StatusCode, body: &'static str) -> Response<Full<Bytes>> {
+    respond(code, "text/plain; charset=utf-8", body.as_bytes().to_vec())
+}
+
+fn respond(code: StatusCode, content_type: &'static str, body: Vec<u8>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    *response.status_mut() = code;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, http::HeaderValue::from_static(content_type));
+    headers.insert("x-content-type-options", http::HeaderValue::from_static("nosniff"));
+    headers.insert("content-security-policy", http::HeaderValue::from_static("default-src 'none'"));
+    headers.insert("cache-control", http::HeaderValue::from_static("no-store"));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::{Policy, Watched};
+    use crate::model::{Cause, Evidence, Finding, Lane, Outcome, RegistryName, Role, Stage, Step, Subject};
+    use http_body_util::BodyExt;
+    use std::time::SystemTime;
+
+    fn now() -> Moment {
+        Moment { wall: SystemTime::UNIX_EPOCH, since_start: Duration::ZERO }
+    }
+
+    fn subject() -> Subject {
+        Subject::Endpoint {
+            registry: RegistryName::new("a.test:5000"),
+            url: "https://a.test:5000".into(),
+            role: Role::Registry,
+        }
+    }
+
+    fn sources(outcome: Option<Outcome>) -> Sources {
+        let endpoints = vec![("https://a.test:5000".to_owned(), Role::Registry)];
+        let watched = vec![Watched { registry: RegistryName::new("a.test:5000"), endpoints }];
+        let mut ledger = Ledger::new(Policy::ONCE, watched);
+        if let Some(outcome) = outcome {
+            let took = Duration::from_millis(3);
+            let step = Step {
+                stage: Stage::Dns,
+                outcome,
+                took,
+                detail: "seen".into(),
+                readings: vec![],
+                fact: None,
+            };
+            ledger.record(Evidence { subject: subject(), lane: Lane::Wire, at: now(), steps: vec![step] });
+        }
+        let ledger = Arc::new(ledger);
+        Sources {
+            node: "n1".into(),
+            ledger: Box::new(move || Arc::clone(&ledger)),
+            now: Box::new(now),
+            alive: Box::new(|| true),
+        }
+    }
+
+    fn failing() -> Option<Outcome> {
+        Some(Outcome::Failed(Finding::new(Cause::DnsFailure, "SERVFAIL <b>")))
+    }
+
+    fn get(sources: &Sources, uri: &str, accept: &str) -> (u16, String, String) {
+        let mut headers = HeaderMap::new();
+        headers.insert(ACCEPT, accept.parse().unwrap());
+        let response = answer(sources, &Method::GET, &uri.parse().unwrap(), &headers);
+        let kind = response.headers()[CONTENT_TYPE].to_str().unwrap().to_owned();
+        let code = response.status().as_u16();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let body = runtime.block_on(response.into_body().collect()).unwrap().to_bytes();
+        (code, kind, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    #[test]
+    fn health_is_200_when_healthy_and_503_when_failing_or_unknown() {
+        assert_eq!(get(&sources(Some(Outcome::Passed)), "/health", "*/*").0, 200);
+        assert_eq!(get(&sources(failing()), "/health", "*/*").0, 503);
+        assert_eq!(get(&sources(None), "/health", "*/*").0, 503);
+    }
+
+    #[test]
+    fn each_reader_gets_its_form() {
+        let s = sources(failing());
+        assert_eq!(get(&s, "/health", "*/*").1, "text/plain; charset=utf-8");
+        assert_eq!(get(&s, "/health", "application/json").1, "application/json");
+        assert_eq!(get(&s, "/health?format=json", "text/html").1, "application/json");
+        assert_eq!(
+            get(&s, "/health", "text/html,application/xhtml+xml,*/*;q=0.8").1,
+            "text/html; charset=utf-8"
+        );
+        assert_eq!(get(&s, "/", "*/*").1, "text/html; charset=utf-8");
+    }
+
+    #[test]
+    fn the_body_is_the_same_report_in_every_form() {
+        let s = sources(failing());
+        let json: serde_json::Value = serde_json::from_str(&get(&s, "/health?format=json", "*/*").2).unwrap();
+        assert_eq!(json["registries"][0]["verdict"]["cause"], "dns_failure");
+        assert!(get(&s, "/health", "*/*").2.contains("network/dns_failure"));
+        let page = get(&s, "/health", "text/html").2;
+        assert!(page.contains("network/dns_failure") && page.contains("SERVFAIL &lt;b&gt;"), "{page}");
+    }
+
+    #[test]
+    fn one_registry_is_found_by_its_name_and_others_are_404() {
+        let s = sources(failing());
+        let (code, _, body) = get(&s, "/health/a.test:5000", "application/json");
+        let json: serde_json::Value = serde_json::from_str(&body).unwrap();
+        assert_eq!((code, json["registry"].as_str()), (503, Some("a.test:5000")));
+        assert_eq!(get(&s, "/health/a.test%3A5000", "*/*").0, 503);
+        assert_eq!(get(&s, "/health/b.test", "*/*").0, 404);
+        assert_eq!(get(&s, "/health/%zz", "*/*").0, 404);
+        assert_eq!(get(&s, "/nothing", "*/*").0, 404);
+    }
+
+    #[test]
+    fn a_dead_registry_fails_neither_livez_nor_readyz() {
+        let s = sources(failing());
+        assert_eq!(get(&s, "/livez", "*/*").0, 200);
+        assert_eq!(get(&s, "/readyz", "*/*").0, 200);
+        assert_eq!(get(&sources(None), "/readyz", "*/*").0, 503);
+        let stuck = Sources { alive: Box::new(|| false), ..sources(failing()) };
+        assert_eq!(get(&stuck, "/livez", "*/*").0, 503);
+    }
+
+    #[test]
+    fn metrics_hold_the_verdict_and_only_what_holds() {
+        let (code, _, body) = get(&sources(failing()), "/metrics", "*/*");
+        assert_eq!(code, 200);
+        let line = "pullscope_registry_verdict{registry=\"a.test:5000\",status=\"failing\",domain=\"network\",cause=\"dns_failure\"} 1";
+        assert!(body.lines().any(|l| l == line), "{body}");
+        assert!(body.contains("pullscope_registry_up{registry=\"a.test:5000\"} 0"));
+        let unknown = get(&sources(None), "/metrics", "*/*").2;
+        assert!(!unknown.contains("pullscope_registry_up{"), "{unknown}");
+    }
+
+    #[test]
+    fn nothing_but_reading_is_allowed() {
+        let response = answer(&sources(None), &Method::POST, &"/health".parse().unwrap(), &HeaderMap::new());
+        assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED);
+        assert_eq!(response.headers()[ALLOW], "GET, HEAD");
+    }
+}
