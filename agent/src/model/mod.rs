@@ -3,6 +3,7 @@
 mod cause;
 mod evidence;
 mod reading;
+mod reference;
 mod registry;
 mod stage;
 pub mod text;
@@ -14,6 +15,7 @@ pub use evidence::{
     Subject,
 };
 pub use reading::Reading;
+pub use reference::{ImageReference, ReferenceError, Target};
 pub use registry::RegistryName;
 pub use stage::{Lane, Stage};
 pub use verdict::{Status, Verdict};
