@@ -2,6 +2,7 @@
 //! calls them reads the files.
 
 pub mod credentials;
+pub mod docker_config;
 mod endpoint;
 
 pub use endpoint::Endpoint;
