@@ -1,14 +1,31 @@
-//! The configuration: the checked values that the rest of the program uses.
+//! The configuration: the checked values that the rest of the program uses, and [`load`], which makes them.
 
+mod check;
+mod duration;
+mod files;
+mod problem;
+mod proxy;
+mod raw;
+mod registries;
+mod section;
+mod tree;
+
+use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+pub use problem::Problem;
+pub use proxy::ProxyUrl;
 
 use crate::containerd::credentials::Credentials;
 use crate::model::RegistryName;
 
+/// The most bytes of the file: as much as a Kubernetes ConfigMap may hold.
+pub const MAX_BYTES: usize = 1 << 20;
+
 /// The checked configuration.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// The node's name in reports; empty: `$NODE_NAME`, else the host name (main fills it in).
     pub node: String,
@@ -28,6 +45,8 @@ pub struct Config {
     pub disk: DiskLimits,
     /// What is watched, in order.
     pub registries: Vec<Registry>,
+    /// What was left out though nothing is wrong, such as an empty entry of the docker config: sentences for the log.
+    pub notes: Vec<String>,
 }
 
 /// How containerd is reached.
@@ -77,7 +96,7 @@ pub struct DiskLimits {
 }
 
 /// One registry that is watched.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Registry {
     /// Its name as in image references.
     pub name: RegistryName,
@@ -88,8 +107,8 @@ pub struct Registry {
     /// A CA bundle (PEM, already read) that is trusted beside the node's own.
     pub ca: Option<Vec<u8>>,
     /// The proxy for this registry, where containerd's environment does not say.
-    pub proxy: Option<String>,
-    /// What the registry is to be given, from the docker config.
+    pub proxy: Option<ProxyUrl>,
+    /// What the registry is to be given, from the docker config: what the kubelet would take for the test image.
     pub credentials: Option<Credentials>,
 }
 
@@ -103,3 +122,38 @@ pub struct TestImage {
     /// The tag, or the digest where there is one.
     pub target: String,
 }
+
+/// Reads and checks a configuration file's text. The files that it names (CA bundles, the docker config) are read
+/// through `read`. An empty text is valid.
+///
+/// The error holds every problem, in the order of lines; broken YAML is one, since nothing after it can be read.
+pub fn load(text: &str, read: &dyn Fn(&Path) -> io::Result<Vec<u8>>) -> Result<Config, Vec<Problem>> {
+    if text.len() > MAX_BYTES {
+        return Err(vec![Problem::new("", 1, format!("is larger than {MAX_BYTES} bytes"))]);
+    }
+    let root = tree::read(text).map_err(|problem| vec![problem])?;
+    let mut problems = Vec::new();
+    let raw = raw::Raw::read(root.as_ref(), &mut problems);
+    let config = check::check(raw, &files::Files { read }, &mut problems);
+    if problems.is_empty() { Ok(config) } else { Err(problem::in_order(problems)) }
+}
+
+/// As [`load`], for a file as read: text that is not UTF-8 is a problem of its line.
+pub fn load_bytes(bytes: &[u8], read: &dyn Fn(&Path) -> io::Result<Vec<u8>>) -> Result<Config, Vec<Problem>> {
+    match str::from_utf8(bytes) {
+        Ok(text) => load(text, read),
+        Err(error) => {
+            let before = &bytes[..error.valid_up_to()];
+            let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
+            Err(vec![Problem::new("", line, "is not text in UTF-8")])
+        }
+    }
+}
+
+/// The commented default configuration, as `config default` prints it. It means the same as an empty file.
+pub fn default_text() -> &'static str {
+    include_str!("default.yaml")
+}
+
+#[cfg(test)]
+mod tests;

@@ -198,10 +198,9 @@ fn decode(auth: &str) -> Result<Credentials, String> {
     // Docker pads old entries with NUL.
     match plain.trim_end_matches('\0').split_once(':') {
         Some(("", _)) => Err("has an `auth` without a user name".to_owned()),
-        Some((username, password)) => Ok(Credentials::Password {
-            username: username.to_owned(),
-            password: Secret::new(password),
-        }),
+        Some((username, password)) => {
+            Ok(Credentials::Password { username: username.to_owned(), password: Secret::new(password) })
+        }
         None => Err("has an `auth` that is not base64 of `username:password`".to_owned()),
     }
 }

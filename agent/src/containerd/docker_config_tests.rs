@@ -82,7 +82,11 @@ fn a_wildcard_stands_for_one_part_of_the_host() {
     check(&["*.example.com"], "reg.example.com/app", Some("*.example.com"));
     check(&["*.example.com"], "a.b.example.com/app", None);
     check(&["*.example.com"], "example.com/app", None);
-    check(&["*.dkr.ecr.*.amazonaws.com"], "1.dkr.ecr.eu-west-1.amazonaws.com/a", Some("*.dkr.ecr.*.amazonaws.com"));
+    check(
+        &["*.dkr.ecr.*.amazonaws.com"],
+        "1.dkr.ecr.eu-west-1.amazonaws.com/a",
+        Some("*.dkr.ecr.*.amazonaws.com"),
+    );
     check(&["r*g-*.lan"], "reg-1.lan/a", Some("r*g-*.lan"));
     check(&["r*g.lan"], "reg-1.lan/a", None);
     check(&["*.example.com", "reg.example.com"], "reg.example.com/a", Some("reg.example.com"));

@@ -1,0 +1,176 @@
+//! Raw → Config, or every problem: what the values mean, and whether they fit one another.
+
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::duration::show;
+use super::files::Files;
+use super::problem::Problem;
+use super::raw::{Raw, RawPull};
+use super::registries;
+use super::section::Field;
+use super::{Config, Containerd, DiskLimits, Pull, Via};
+
+/// The most bytes of the node's name (a Kubernetes object's name, RFC 1123).
+const MAX_NODE: usize = 253;
+
+const INTERVAL: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(10);
+const PULL_INTERVAL: Duration = Duration::from_secs(30 * 60);
+const PULL_TIMEOUT: Duration = Duration::from_secs(2 * 60);
+const FLEET_PULLS_PER_HOUR: u32 = 60;
+const WARN_FREE_PERCENT: f64 = 15.0;
+const FAIL_FREE_PERCENT: f64 = 5.0;
+
+/// Below a second rounds would overlap their own work; evidence older than a day says nothing.
+const INTERVALS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(24 * 3600);
+/// Below a tenth of a second a far registry always fails; no stage of containerd's own waits five minutes.
+const TIMEOUTS: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(300);
+/// A week: a pull that is rarer proves nothing of today.
+const PULL_INTERVALS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(7 * 24 * 3600);
+/// An hour: large test images over slow lines end before.
+const PULL_TIMEOUTS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3600);
+
+/// Checks every value and puts the defaults in; what is wrong goes to `problems`.
+pub(super) fn check(raw: Raw, files: &Files<'_>, problems: &mut Vec<Problem>) -> Config {
+    let (interval, timeout) = rounds(raw.interval, raw.timeout, problems);
+    let disk = disk(raw.warn_free_percent, raw.fail_free_percent, problems);
+    let keyring = raw
+        .docker_config
+        .then(problems, |path| if path.is_empty() { Ok(None) } else { files.docker_config(&path).map(Some) })
+        .or(None)
+        .unwrap_or_default();
+    Config {
+        node: raw.node.then(problems, node).or(String::new()),
+        listen: raw.listen.then(problems, |text| listen(&text)).or(SocketAddr::from(([0, 0, 0, 0], 9707))),
+        interval,
+        timeout,
+        resolv_conf: path(raw.resolv_conf, "/etc/resolv.conf", problems),
+        containerd: Containerd {
+            socket: path(raw.socket, "/run/containerd/containerd.sock", problems),
+            config_path: raw
+                .config_path
+                .then(problems, |text| if text.is_empty() { Ok(None) } else { absolute(&text).map(Some) })
+                .or(None),
+            config: path(raw.config, "/etc/containerd/config.toml", problems),
+        },
+        pull: pull(raw.pull, problems),
+        disk,
+        registries: registries::check(raw.registries, &keyring, files, problems),
+        notes: keyring.notes().iter().map(|note| format!("credentials.docker_config: {note}")).collect(),
+    }
+}
+
+fn node(name: String) -> Result<String, String> {
+    if name.len() > MAX_NODE {
+        return Err(format!("is longer than {MAX_NODE} bytes"));
+    }
+    if name.contains(|c: char| c.is_whitespace() || c.is_control()) {
+        return Err("holds white space or a control character".to_owned());
+    }
+    Ok(name)
+}
+
+fn listen(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| match text.strip_prefix(':').map(str::parse::<u16>) {
+        Some(Ok(port)) => format!("needs an address before the port: write 0.0.0.0:{port}"),
+        _ => "must be an IP address and a port, such as 0.0.0.0:9707 or [::]:9707".to_owned(),
+    })
+}
+
+/// The interval and the time-out of one stage. A time-out that is left out gives way to a short interval.
+fn rounds(
+    interval: Field<Duration>,
+    timeout: Field<Duration>,
+    problems: &mut Vec<Problem>,
+) -> (Duration, Duration) {
+    let interval = interval.then(problems, |value| within(value, &INTERVALS));
+    let timeout = timeout.then(problems, |value| within(value, &TIMEOUTS));
+    let known = interval != Field::Bad;
+    let interval = interval.or(INTERVAL);
+    let default = TIMEOUT.min(interval);
+    let timeout = timeout.then(problems, |timeout| match known && timeout > interval {
+        true => Err(format!(
+            "must not be longer than the interval ({}): a round never outlives it",
+            show(interval)
+        )),
+        false => Ok(timeout),
+    });
+    (interval, timeout.or(default))
+}
+
+fn pull(raw: RawPull, problems: &mut Vec<Problem>) -> Pull {
+    let via = raw.via.then(problems, |via| match via.as_str() {
+        "auto" => Ok(Via::Auto),
+        "cri" => Ok(Via::Cri),
+        "off" => Ok(Via::Off),
+        "transfer" => Err("this version pulls through the CRI only: write auto, cri or off".to_owned()),
+        _ => Err("must be auto, cri or off".to_owned()),
+    });
+    let interval = raw.interval.then(problems, |value| within(value, &PULL_INTERVALS));
+    let timeout = raw.timeout.then(problems, |value| within(value, &PULL_TIMEOUTS));
+    let known = interval != Field::Bad;
+    let interval = interval.or(PULL_INTERVAL);
+    // Half leaves room for the next pull to begin in time.
+    let default = PULL_TIMEOUT.min(interval / 2);
+    let timeout = timeout.then(problems, |timeout| match known && timeout >= interval {
+        true => Err(format!("must be shorter than pull.interval ({})", show(interval))),
+        false => Ok(timeout),
+    });
+    Pull {
+        via: via.or(Via::Auto),
+        interval,
+        timeout: timeout.or(default),
+        fleet_size: raw.fleet_size.then(problems, at_least_one).or(1),
+        fleet_pulls_per_hour: raw.fleet_pulls_per_hour.then(problems, at_least_one).or(FLEET_PULLS_PER_HOUR),
+    }
+}
+
+fn disk(warn: Field<f64>, fail: Field<f64>, problems: &mut Vec<Problem>) -> DiskLimits {
+    let known = warn != Field::Bad && fail != Field::Bad;
+    let limits = DiskLimits {
+        warn_free_percent: warn.clone().or(WARN_FREE_PERCENT),
+        fail_free_percent: fail.clone().or(FAIL_FREE_PERCENT),
+    };
+    if known && limits.fail_free_percent >= limits.warn_free_percent {
+        if let Field::Given(_, spot) = fail {
+            let message = format!("must be below warn_free_percent ({})", limits.warn_free_percent);
+            problems.push(spot.problem(message));
+        } else if let Field::Given(_, spot) = warn {
+            let message = format!("must be above fail_free_percent ({})", limits.fail_free_percent);
+            problems.push(spot.problem(message));
+        }
+    }
+    limits
+}
+
+fn within(value: Duration, range: &RangeInclusive<Duration>) -> Result<Duration, String> {
+    match range.contains(&value) {
+        true => Ok(value),
+        false => Err(format!("must be between {} and {}", show(*range.start()), show(*range.end()))),
+    }
+}
+
+fn at_least_one(value: u32) -> Result<u32, String> {
+    if value == 0 { Err("must be at least 1".to_owned()) } else { Ok(value) }
+}
+
+fn path(field: Field<String>, default: &str, problems: &mut Vec<Problem>) -> PathBuf {
+    field.then(problems, |text| absolute(&text)).or(PathBuf::from(default))
+}
+
+/// An absolute path: a relative one would mean something else in every place where the agent is started.
+pub(super) fn absolute(text: &str) -> Result<PathBuf, String> {
+    if text.contains("://") {
+        return Err("must be a path without `unix://` or the like".to_owned());
+    }
+    if !text.starts_with('/') {
+        return Err("must be an absolute path".to_owned());
+    }
+    if text.contains(char::is_control) {
+        return Err("holds a control character".to_owned());
+    }
+    Ok(PathBuf::from(text))
+}

@@ -1,0 +1,217 @@
+//! What a good file becomes. Bad files have a folder of their own: `agent/tests/config/bad`.
+
+use super::*;
+
+/// A folder with nothing in it.
+fn nothing(_: &Path) -> io::Result<Vec<u8>> {
+    Err(io::Error::from(io::ErrorKind::NotFound))
+}
+
+fn read(text: &str) -> Config {
+    load(text, &nothing).unwrap_or_else(|problems| panic!("{problems:#?}"))
+}
+
+fn problems(text: &str) -> Vec<String> {
+    match load(text, &nothing) {
+        Ok(config) => panic!("was read as {config:?}"),
+        Err(problems) => problems.iter().map(Problem::to_string).collect(),
+    }
+}
+
+fn names(config: &Config) -> Vec<&str> {
+    config.registries.iter().map(|registry| registry.name.as_str()).collect()
+}
+
+#[test]
+fn the_default_text_means_the_same_as_an_empty_file() {
+    assert_eq!(read(default_text()), read(""));
+}
+
+#[test]
+fn an_empty_file_has_the_defaults_of_the_contract() {
+    for text in
+        ["", "\n# only a comment\n", "---\n", "null", "{}", "\u{feff}", "registries: []", "pull:\ndisk:\n"]
+    {
+        let config = read(text);
+        assert_eq!(config.listen, SocketAddr::from(([0, 0, 0, 0], 9707)));
+        assert_eq!((config.interval, config.timeout), (Duration::from_secs(60), Duration::from_secs(10)));
+        assert_eq!(config.resolv_conf, Path::new("/etc/resolv.conf"));
+        assert_eq!(config.containerd.socket, Path::new("/run/containerd/containerd.sock"));
+        assert_eq!(config.containerd.config_path, None);
+        assert_eq!(config.pull.via, Via::Auto);
+        assert_eq!(config.pull.interval, Duration::from_secs(1800));
+        assert_eq!(config.pull.timeout, Duration::from_secs(120));
+        assert_eq!((config.pull.fleet_size, config.pull.fleet_pulls_per_hour), (1, 60));
+        assert_eq!((config.disk.warn_free_percent, config.disk.fail_free_percent), (15.0, 5.0));
+        assert_eq!(names(&config), ["docker.io", "registry.k8s.io"]);
+        let image = config.registries[0].image.as_ref().unwrap();
+        assert_eq!(image.reference, "docker.io/library/hello-world:latest");
+        assert_eq!((image.repository.as_str(), image.target.as_str()), ("library/hello-world", "latest"));
+    }
+}
+
+#[test]
+fn every_key_is_read() {
+    let text = "\
+node: worker-1
+listen: '[::1]:1'
+interval: 2m30s
+timeout: 500ms
+resolv_conf: /a
+containerd: {socket: /b, config_path: /c, config: /d}
+pull: {via: off, interval: 1h, timeout: 5m, fleet_size: 20, fleet_pulls_per_hour: 3}
+disk: {warn_free_percent: 20.5, fail_free_percent: 0}
+registries:
+- name: localhost:5000
+  image: localhost:5000/a/b:c
+  plain_http: true
+  proxy: http://me:pw@proxy:3128
+";
+    let config = read(text);
+    assert_eq!(config.node, "worker-1");
+    assert_eq!(config.listen.to_string(), "[::1]:1");
+    assert_eq!((config.interval, config.timeout), (Duration::from_secs(150), Duration::from_millis(500)));
+    assert_eq!(config.resolv_conf, Path::new("/a"));
+    assert_eq!(config.containerd.socket, Path::new("/b"));
+    assert_eq!(config.containerd.config_path.as_deref(), Some(Path::new("/c")));
+    assert_eq!(config.containerd.config, Path::new("/d"));
+    let pull = Pull {
+        via: Via::Off,
+        interval: Duration::from_secs(3600),
+        timeout: Duration::from_secs(300),
+        fleet_size: 20,
+        fleet_pulls_per_hour: 3,
+    };
+    assert_eq!(config.pull, pull);
+    assert_eq!(config.disk, DiskLimits { warn_free_percent: 20.5, fail_free_percent: 0.0 });
+    let registry = &config.registries[0];
+    assert_eq!(registry.image.as_ref().unwrap().target, "c");
+    assert!(registry.plain_http);
+    assert_eq!(registry.proxy.as_ref().unwrap().expose(), "http://me:pw@proxy:3128");
+    assert!(!format!("{config:?}").contains("pw"), "Debug shows the proxy's password");
+}
+
+#[test]
+fn a_timeout_that_is_left_out_gives_way_to_a_short_interval() {
+    assert_eq!(read("interval: 10s").timeout, Duration::from_secs(10));
+    assert_eq!(read("interval: 2s").timeout, Duration::from_secs(2));
+    assert_eq!(read("interval: 10s\ntimeout: 10s").timeout, Duration::from_secs(10));
+    assert_eq!(read("pull: {interval: 1m}").pull.timeout, Duration::from_secs(30));
+    assert_eq!(read("pull: {interval: 1s}").pull.timeout, Duration::from_millis(500));
+    assert_eq!(read("pull: {interval: 5m}").pull.timeout, Duration::from_secs(120));
+}
+
+#[test]
+fn a_known_registry_has_its_default_image_and_another_has_none() {
+    let config =
+        read("registries: [{name: index.docker.io}, {name: quay.io}, {name: registry.k8s.io, image: ''}]");
+    assert_eq!(names(&config), ["docker.io", "quay.io", "registry.k8s.io"]);
+    let images: Vec<Option<&str>> = config
+        .registries
+        .iter()
+        .map(|registry| registry.image.as_ref().map(|image| image.reference.as_str()))
+        .collect();
+    assert_eq!(images, [Some("docker.io/library/hello-world:latest"), None, None]);
+}
+
+#[test]
+fn credentials_are_those_that_the_kubelet_would_take() {
+    let files = |path: &Path| match path.to_str() {
+        Some("/auth.json") => Ok(br#"{"auths":{
+            "https://index.docker.io/v1/": {"username":"hub","password":"pw"},
+            "quay.io/org": {"username":"org","password":"pw"},
+            "quay.io": {}
+        }}"#
+        .to_vec()),
+        _ => nothing(path),
+    };
+    let text = "\
+credentials: {docker_config: /auth.json}
+registries: [{name: docker.io}, {name: quay.io, image: quay.io/org/app:1}, {name: ghcr.io}]";
+    let config = load(text, &files).unwrap();
+    let users: Vec<Option<&str>> = config
+        .registries
+        .iter()
+        .map(|registry| match &registry.credentials {
+            Some(Credentials::Password { username, .. }) => Some(username.as_str()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(users, [Some("hub"), Some("org"), None]);
+    assert_eq!(config.notes, ["credentials.docker_config: `auths[quay.io]` is empty and is ignored"]);
+    assert!(!format!("{config:?}").contains("pw"), "Debug shows a password");
+}
+
+#[test]
+fn a_word_with_dots_is_no_number() {
+    assert_eq!(names(&read("registries: [{name: 10.0.0.5:5000}]")), ["10.0.0.5:5000"]);
+    assert_eq!(names(&read("registries: [{name: '[::1]:5000'}]")), ["[::1]:5000"]);
+    assert_eq!(read("node: '42'").node, "42");
+}
+
+#[test]
+fn windows_line_ends_are_read() {
+    let text = default_text().replace('\n', "\r\n");
+    assert_eq!(read(&text), read(""));
+}
+
+#[test]
+fn a_file_of_more_than_a_mebibyte_is_refused() {
+    let text = format!("# {}", "x".repeat(MAX_BYTES));
+    assert_eq!(problems(&text), ["1: is larger than 1048576 bytes"]);
+}
+
+#[test]
+fn at_most_500_registries_are_watched() {
+    let list = |count: usize| {
+        (0..count).fold("registries:\n".to_owned(), |text, i| format!("{text}- name: r{i}.lan\n"))
+    };
+    assert_eq!(read(&list(500)).registries.len(), 500);
+    assert_eq!(problems(&list(501)), ["1: registries: names 501 registries; at most 500 can be watched"]);
+}
+
+#[test]
+fn problems_beyond_a_thousand_are_counted() {
+    let text = (0..1500).fold(String::new(), |text, i| format!("{text}zzzzzzzz{i}: 1\n"));
+    let problems = problems(&text);
+    assert_eq!(problems.len(), 1001);
+    assert_eq!(problems[1000], "1000: there are 500 more problems");
+}
+
+#[test]
+fn a_problem_is_shown_with_the_file_and_line() {
+    let problem = load("node: a\ntimeout: 5", &nothing).unwrap_err().remove(0);
+    assert_eq!(
+        problem.in_file("config.yaml"),
+        "config.yaml:2: timeout: needs a unit: write 5s for 5 seconds"
+    );
+}
+
+#[test]
+fn bytes_that_are_no_text_are_told_by_their_line() {
+    let problems = load_bytes(b"node: a\nlisten: \xff\n", &nothing).unwrap_err();
+    assert_eq!(problems, [Problem::new("", 2, "is not text in UTF-8")]);
+    assert_eq!(load_bytes(b"node: a", &nothing).unwrap().node, "a");
+}
+
+#[test]
+fn no_text_makes_the_reader_panic_or_hang() {
+    let whole = default_text();
+    // Without its comments the text is short enough to break it everywhere.
+    let lines: Vec<&str> = whole.lines().filter(|line| !line.trim_start().starts_with('#')).collect();
+    let text = lines.join("\n");
+    let mut bad = 0;
+    for (at, _) in text.char_indices() {
+        bad += usize::from(load(&text[..at], &nothing).is_err());
+        for rubbish in [
+            "\t", "\0", "[", "]", "{", "}", "\"", "'", "&a ", "*a", "!", "|", ">", "?", "- ", ": ", "%", "ä",
+            "\n---\n", "\n...\n", "#", ",", "\u{feff}", "\r", "@", "`",
+        ] {
+            let broken = format!("{}{rubbish}{}", &text[..at], &text[at..]);
+            bad += usize::from(load(&broken, &nothing).is_err());
+        }
+        let without = format!("{}{}", &text[..at], text[at..].chars().skip(1).collect::<String>());
+        bad += usize::from(load(&without, &nothing).is_err());
+    }
+    assert!(bad > 1000, "only {bad} broken texts were found out");
+}
