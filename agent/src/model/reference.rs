@@ -5,7 +5,8 @@ use std::net::Ipv6Addr;
 
 use super::RegistryName;
 
-/// The most bytes of a repository's path (`RepositoryNameTotalLengthMax` of distribution/reference v0.6).
+/// The most bytes of a repository's path (`RepositoryNameTotalLengthMax` of distribution/reference v0.6; older
+/// versions count the registry too).
 const MAX_REPOSITORY: usize = 255;
 /// The most bytes of a tag (OCI distribution specification 1.1, "Pulling manifests").
 const MAX_TAG: usize = 128;
@@ -17,6 +18,8 @@ const MAX_REFERENCE: usize = 1024;
 const ALGORITHMS: [(&str, usize); 3] = [("sha256", 64), ("sha384", 96), ("sha512", 128)];
 /// The registry of a reference that names none.
 const DEFAULT_REGISTRY: &str = "docker.io";
+/// Where one-word repositories of the default registry are.
+const OFFICIAL: &str = "library/";
 /// The old name of the same registry, which distribution/reference replaces.
 const LEGACY_REGISTRY: &str = "index.docker.io";
 
@@ -73,18 +76,18 @@ impl ImageReference {
         let start = text.len() - rest.len();
         let (name, digest) = cut_at(rest, '@');
         let (path, tag) = cut_at(name, ':');
-        check_repository(path).map_err(|fault| fault.after(start))?;
+        let registry = canonical(registry.unwrap_or(DEFAULT_REGISTRY));
+        let prefix = if registry == DEFAULT_REGISTRY && !path.contains('/') { OFFICIAL } else { "" };
+        check_repository(path, MAX_REPOSITORY - prefix.len()).map_err(|fault| fault.after(start))?;
         if let Some(tag) = tag {
             check_tag(tag).map_err(|fault| fault.after(start + path.len() + 1))?;
         }
         if let Some(digest) = digest {
             check_digest(digest).map_err(|fault| fault.after(start + name.len() + 1))?;
         }
-        let registry = canonical(registry.unwrap_or(DEFAULT_REGISTRY));
-        let official = registry == DEFAULT_REGISTRY && !path.contains('/');
         Ok(ImageReference {
             registry: RegistryName::new(registry),
-            repository: if official { format!("library/{path}") } else { path.to_owned() },
+            repository: format!("{prefix}{path}"),
             tag: tag.or(if digest.is_none() { Some("latest") } else { None }).map(str::to_owned),
             digest: digest.map(str::to_owned),
         })
@@ -290,13 +293,12 @@ fn check_host(host: &str) -> Result<(), ReferenceError> {
     Ok(())
 }
 
-fn check_repository(path: &str) -> Result<(), ReferenceError> {
+fn check_repository(path: &str, max: usize) -> Result<(), ReferenceError> {
     if path.is_empty() {
         return Err(ReferenceError::new("the repository is empty", 0));
     }
-    if path.len() > MAX_REPOSITORY {
-        let message = format!("the repository is longer than {MAX_REPOSITORY} bytes");
-        return Err(ReferenceError::new(message, MAX_REPOSITORY));
+    if path.len() > max {
+        return Err(ReferenceError::new(format!("the repository is longer than {max} bytes"), max));
     }
     let mut at = 0;
     for component in path.split('/') {

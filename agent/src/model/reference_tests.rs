@@ -96,7 +96,8 @@ fn a_wrong_repository_is_told_with_its_place() {
     refuse("nginx:", "the tag is empty (at byte 7)");
     refuse(":1", "the repository is empty");
     refuse("/app", "the repository has an empty part");
-    refuse(&"a".repeat(256), "the repository is longer than 255 bytes (at byte 256)");
+    refuse(&format!("a/{}", "a".repeat(254)), "the repository is longer than 255 bytes (at byte 256)");
+    refuse(&"a".repeat(248), "the repository is longer than 247 bytes (at byte 248)");
     refuse(&"a".repeat(2000), "an image reference has at most 1024 bytes (at byte 1025)");
     refuse(&"0".repeat(64), "64 hexadecimal digits are an image's ID, not its name");
     refuse("https://quay.io/app", "has a scheme: write it without `https://` or the like");
@@ -104,7 +105,8 @@ fn a_wrong_repository_is_told_with_its_place() {
 
 #[test]
 fn the_longest_parts_are_taken() {
-    check(&"a".repeat(255), &format!("docker.io/library/{}:latest", "a".repeat(255)));
+    check(&"a".repeat(247), &format!("docker.io/library/{}:latest", "a".repeat(247)));
+    check(&format!("b.c/{}", "a".repeat(255)), &format!("b.c/{}:latest", "a".repeat(255)));
     let tag = "t".repeat(128);
     check(&format!("quay.io/a:{tag}"), &format!("quay.io/a:{tag}"));
     refuse(&format!("quay.io/a:{tag}t"), "the tag is longer than 128 bytes (at byte 139)");
