@@ -59,7 +59,7 @@ pub(super) fn check(raw: Raw, files: &Files<'_>, problems: &mut Vec<Problem>) ->
         pull: pull(raw.pull, problems),
         disk,
         registries: registries::check(raw.registries, &keyring, files, problems),
-        notes: keyring.notes().iter().map(|note| format!("credentials.docker_config: {note}")).collect(),
+        keyring,
     }
 }
 

@@ -19,7 +19,8 @@ pub use problem::Problem;
 pub use proxy::ProxyUrl;
 
 use crate::containerd::credentials::Credentials;
-use crate::model::RegistryName;
+use crate::containerd::docker_config::DockerConfig;
+use crate::model::{RegistryName, Target};
 
 /// The most bytes of the file: as much as a Kubernetes ConfigMap may hold.
 pub const MAX_BYTES: usize = 1 << 20;
@@ -45,8 +46,17 @@ pub struct Config {
     pub disk: DiskLimits,
     /// What is watched, in order.
     pub registries: Vec<Registry>,
-    /// What was left out though nothing is wrong, such as an empty entry of the docker config: sentences for the log.
-    pub notes: Vec<String>,
+    /// The docker config; empty where the file names none. Its notes say what it leaves out.
+    pub keyring: DockerConfig,
+}
+
+impl Config {
+    /// What `check` looks at when it is asked for `target`: the watched registry of that name with all that the file
+    /// says of it, else one of which only the name is known. An image takes the test image's place, and its
+    /// credentials are those for its repository.
+    pub fn target(&self, target: &Target) -> Registry {
+        registries::target(target, &self.registries, &self.keyring)
+    }
 }
 
 /// How containerd is reached.

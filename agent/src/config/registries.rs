@@ -10,7 +10,7 @@ use super::section::{Field, Spot};
 use super::{Registry, TestImage};
 use crate::containerd::credentials::Credentials;
 use crate::containerd::docker_config::DockerConfig;
-use crate::model::{ImageReference, RegistryName};
+use crate::model::{ImageReference, RegistryName, Target};
 
 /// What is watched when the file names nothing, and the test image of each: small, and unlikely to be in use on a
 /// node. Today's pause image would be the sandbox of every pod.
@@ -41,6 +41,21 @@ pub(super) fn check(
         checked.extend(one(registry, name, keyring, files, problems));
     }
     checked
+}
+
+/// The registry that `target` names, with its image if it is one.
+pub(super) fn target(target: &Target, watched: &[Registry], keyring: &DockerConfig) -> Registry {
+    let (name, image) = match target {
+        Target::Registry(name) => (name, None),
+        Target::Image(image) => (&image.registry, Some(TestImage::from(image))),
+    };
+    let known = watched.iter().find(|registry| registry.name == *name);
+    let mut registry = known.cloned().unwrap_or_else(|| bare(name.clone(), keyring));
+    if image.is_some() {
+        registry.credentials = credentials(name, image.as_ref(), keyring);
+        registry.image = image;
+    }
+    registry
 }
 
 /// A registry of which only the name is given.

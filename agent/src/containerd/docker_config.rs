@@ -21,7 +21,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 );
 
 /// Credentials by registry, matched as the kubelet matches them.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DockerConfig {
     /// In the order in which they are tried.
     entries: Vec<Entry>,
@@ -29,7 +29,7 @@ pub struct DockerConfig {
 }
 
 /// One row of `auths`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Entry {
     pattern: Pattern,
     credentials: Credentials,
