@@ -1,1 +1,345 @@
-//! Language http.
+//! HTTP's own language: what a status, with the words beside it, means for a pull.
+
+use serde_json::Value;
+
+use crate::model::{Cause, text};
+
+/// What was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// `/v2/`.
+    Ping,
+    /// A token, of the token service.
+    Token,
+    /// A manifest.
+    Manifest,
+}
+
+/// A refusal, as far as its meaning depends on it.
+#[derive(Clone, Copy, Debug)]
+pub struct Refusal<'a> {
+    /// The HTTP status.
+    pub status: u16,
+    /// What was asked for.
+    pub asked: Asked,
+    /// Whether credentials, or a token got by credentials, were sent.
+    pub credentials: bool,
+    /// The error code of the body, or of the `error` parameter of `WWW-Authenticate` (RFC 6750 section 3.1).
+    pub code: Option<&'a str>,
+    /// The registry's own words; empty where it has none.
+    pub message: &'a str,
+}
+
+/// What a refusal means.
+pub fn cause(refusal: &Refusal<'_>) -> Cause {
+    let code = refusal.code.unwrap_or_default();
+    if code.eq_ignore_ascii_case("TOOMANYREQUESTS") || refusal.status == 429 {
+        return if is_billing(refusal.message) { Cause::QuotaExceeded } else { Cause::RateLimited };
+    }
+    match (refusal.status, refusal.asked) {
+        (400, _) if is_plain_to_tls(refusal.message) => Cause::TlsProtocol,
+        (402, _) => Cause::QuotaExceeded,
+        (403, _) if is_billing(refusal.message) => Cause::QuotaExceeded,
+        (407, _) => Cause::ProxyFailed,
+        (408, _) => Cause::TransferTimeout,
+        (500..=599, _) => Cause::Unavailable,
+        // Token services word a refused credential as 400 (OAuth2's invalid_grant), 401 or 403.
+        (400 | 401 | 403, Asked::Token) => credentials(refusal.credentials),
+        (401, Asked::Manifest) => unauthorized(refusal, code),
+        (401, Asked::Ping) => credentials(refusal.credentials),
+        (403 | 451, _) => Cause::AccessDenied,
+        (404, Asked::Manifest) if code.eq_ignore_ascii_case("NAME_UNKNOWN") => Cause::RepositoryNotFound,
+        (404, Asked::Manifest) => Cause::ManifestNotFound,
+        (400, Asked::Manifest) if is_one_of(code, &["NAME_INVALID", "TAG_INVALID", "DIGEST_INVALID"]) => {
+            Cause::InvalidReference
+        }
+        (_, Asked::Ping | Asked::Token) => Cause::NotARegistry,
+        (300..=399, Asked::Manifest) => Cause::NotARegistry,
+        (_, Asked::Manifest) => Cause::Unknown,
+    }
+}
+
+/// A 401 for a manifest. A registry whose token lacks the scope does not tell private from missing; containerd words
+/// it "pull access denied, repository does not exist or may require authorization".
+fn unauthorized(refusal: &Refusal<'_>, code: &str) -> Cause {
+    match code {
+        "insufficient_scope" => Cause::DeniedOrAbsent,
+        "invalid_token" if !refusal.credentials => Cause::DeniedOrAbsent,
+        _ => credentials(refusal.credentials),
+    }
+}
+
+/// What a 401 means by whether credentials were sent.
+const fn credentials(sent: bool) -> Cause {
+    if sent { Cause::CredentialsRejected } else { Cause::CredentialsMissing }
+}
+
+/// The registry wants credentials, and none are configured.
+pub const fn credentials_missing() -> Cause {
+    Cause::CredentialsMissing
+}
+
+/// Whether the cause is that the credentials themselves were refused.
+pub fn refuses_credentials(cause: Cause) -> bool {
+    cause == Cause::CredentialsRejected
+}
+
+/// What answers speaks HTTP, or tries to, but is not a registry.
+pub const fn not_a_registry() -> Cause {
+    Cause::NotARegistry
+}
+
+/// The registry answers, but with something that no pull can use.
+pub const fn unusable_answer() -> Cause {
+    Cause::Unavailable
+}
+
+/// The connection ended before the answer did.
+pub const fn cut_short() -> Cause {
+    Cause::ConnectionReset
+}
+
+/// No connection came about in time.
+pub const fn no_connection_in_time() -> Cause {
+    Cause::ConnectTimeout
+}
+
+/// The connection was there; the answer did not come in time.
+pub const fn no_answer_in_time() -> Cause {
+    Cause::TransferTimeout
+}
+
+/// The proxy refused the tunnel.
+pub const fn proxy_refused() -> Cause {
+    Cause::ProxyFailed
+}
+
+/// Credentials that go over plain HTTP, because the node is configured so.
+pub const fn plain_credentials() -> Cause {
+    Cause::RuntimeConfig
+}
+
+/// The registry announces that its pull limit is used up, or nearly.
+pub const fn limit_used_up() -> Cause {
+    Cause::RateLimited
+}
+
+/// The manifest is of a kind that not every containerd runs.
+pub const fn unsupported_manifest() -> Cause {
+    Cause::UnsupportedManifest
+}
+
+/// The digest that the registry announces is none.
+pub const fn bad_digest() -> Cause {
+    Cause::ContentInvalid
+}
+
+/// An HTTP error that none of the other languages explains.
+pub const fn unexplained() -> Cause {
+    Cause::Unknown
+}
+
+fn is_one_of(code: &str, codes: &[&str]) -> bool {
+    codes.iter().any(|known| code.eq_ignore_ascii_case(known))
+}
+
+/// A used-up plan rather than a time window: waiting does not help.
+fn is_billing(message: &str) -> bool {
+    let message = message.to_ascii_lowercase();
+    ["monthly", "per month", "billing", "payment required", "storage quota", "bandwidth quota"]
+        .iter()
+        .any(|word| message.contains(word))
+}
+
+/// What Go's servers and nginx say to plain HTTP on a TLS port.
+fn is_plain_to_tls(message: &str) -> bool {
+    let message = message.to_ascii_lowercase();
+    message.contains("http request to an https server")
+        || message.contains("plain http request was sent to https port")
+}
+
+/// Whether a body looks like a web page. Content types are no proof: quay.io sends `true` as text/html.
+pub fn looks_like_html(body: &[u8]) -> bool {
+    let start = body.trim_ascii_start();
+    let start = start.strip_prefix(b"\xef\xbb\xbf").unwrap_or(start);
+    [b"<!doctype html".as_slice(), b"<html", b"<head", b"<body", b"<!--"]
+        .iter()
+        .any(|tag| start.get(..tag.len()).is_some_and(|s| s.eq_ignore_ascii_case(tag)))
+}
+
+/// The most bytes of a registry's own words that a finding repeats.
+const MAX_WORDS: usize = 240;
+
+/// What the body of a refusal says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Words {
+    /// The error code (`NAME_UNKNOWN`), where there is one.
+    pub code: Option<String>,
+    /// The message, cleaned and cut; empty where there is none.
+    pub message: String,
+}
+
+/// Reads the body of a refusal: the distribution specification's `errors`, OAuth2's `error` and
+/// `error_description` (RFC 6749 section 5.2), Docker Hub's `details`, or plain text. A web page has no words, but its
+/// title tells a TLS port from another.
+pub fn words(body: &str) -> Words {
+    let tidy = |message: &str| text::clean(message, MAX_WORDS);
+    let Ok(json) = serde_json::from_str::<Value>(body) else {
+        let message = if looks_like_html(body.as_bytes()) { title(body) } else { body };
+        return Words { code: None, message: tidy(message) };
+    };
+    let field = |object: &Value, names: &[&str]| {
+        names.iter().find_map(|name| object.get(name)?.as_str()).map(str::to_owned)
+    };
+    let object = json.get("errors").and_then(|errors| errors.get(0)).unwrap_or(&json);
+    let code = field(object, &["code", "error"]).map(|code| text::clean(&code, 64));
+    let message = field(object, &["message", "error_description", "details", "detail"]).unwrap_or_default();
+    Words { code, message: tidy(&message) }
+}
+
+/// The title of a web page; empty where it has none.
+fn title(page: &str) -> &str {
+    let between = |open: &str, close: &str| {
+        let start = page.find(open)? + open.len();
+        let rest = page.get(start..)?;
+        rest.get(..rest.find(close)?)
+    };
+    between("<title>", "</title>").or_else(|| between("<TITLE>", "</TITLE>")).unwrap_or_default()
+}
+
+impl Words {
+    /// As they end a sentence: `: CODE: message`, or nothing.
+    pub fn tail(&self) -> String {
+        match (&self.code, self.message.as_str()) {
+            (None, "") => String::new(),
+            (Some(code), "") => format!(": {code}"),
+            (None, message) => format!(": {message}"),
+            (Some(code), message) => format!(": {code}: {message}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(status: u16, asked: Asked, credentials: bool) -> Refusal<'static> {
+        Refusal { status, asked, credentials, code: None, message: "" }
+    }
+
+    fn check(status: u16, asked: Asked, credentials: bool, expect: Cause) {
+        assert_eq!(cause(&refusal(status, asked, credentials)), expect, "{status} {asked:?} {credentials}");
+    }
+
+    fn check_code(status: u16, asked: Asked, credentials: bool, code: &str, expect: Cause) {
+        let refusal = Refusal { code: Some(code), ..refusal(status, asked, credentials) };
+        assert_eq!(cause(&refusal), expect, "{status} {code}");
+    }
+
+    fn check_message(status: u16, message: &str, expect: Cause) {
+        let refusal = Refusal { message, ..refusal(status, Asked::Ping, false) };
+        assert_eq!(cause(&refusal), expect, "{status} {message}");
+    }
+
+    #[test]
+    fn a_401_tells_by_what_was_sent() {
+        check(401, Asked::Ping, false, Cause::CredentialsMissing);
+        check(401, Asked::Ping, true, Cause::CredentialsRejected);
+        check(401, Asked::Token, false, Cause::CredentialsMissing);
+        check(401, Asked::Token, true, Cause::CredentialsRejected);
+        check(401, Asked::Manifest, false, Cause::CredentialsMissing);
+        check(401, Asked::Manifest, true, Cause::CredentialsRejected);
+    }
+
+    #[test]
+    fn a_403_of_the_token_service_is_about_credentials_and_of_the_registry_about_access() {
+        check(403, Asked::Token, false, Cause::CredentialsMissing);
+        check(403, Asked::Token, true, Cause::CredentialsRejected);
+        check(403, Asked::Manifest, false, Cause::AccessDenied);
+        check(403, Asked::Manifest, true, Cause::AccessDenied);
+        check(403, Asked::Ping, false, Cause::AccessDenied);
+    }
+
+    #[test]
+    fn a_token_without_the_scope_does_not_tell_private_from_missing() {
+        check_code(401, Asked::Manifest, false, "insufficient_scope", Cause::DeniedOrAbsent);
+        check_code(401, Asked::Manifest, true, "insufficient_scope", Cause::DeniedOrAbsent);
+        check_code(401, Asked::Manifest, true, "invalid_token", Cause::CredentialsRejected);
+    }
+
+    #[test]
+    fn a_404_tells_by_its_code() {
+        check(404, Asked::Manifest, false, Cause::ManifestNotFound);
+        check_code(404, Asked::Manifest, false, "MANIFEST_UNKNOWN", Cause::ManifestNotFound);
+        check_code(404, Asked::Manifest, false, "NAME_UNKNOWN", Cause::RepositoryNotFound);
+        check(404, Asked::Ping, false, Cause::NotARegistry);
+        check(404, Asked::Token, false, Cause::NotARegistry);
+    }
+
+    #[test]
+    fn limits_are_windows_unless_they_speak_of_plans() {
+        for asked in [Asked::Ping, Asked::Token, Asked::Manifest] {
+            check(429, asked, true, Cause::RateLimited);
+        }
+        check(402, Asked::Manifest, true, Cause::QuotaExceeded);
+        check_code(403, Asked::Manifest, false, "TOOMANYREQUESTS", Cause::RateLimited);
+        check_message(429, "monthly pull quota reached", Cause::QuotaExceeded);
+        check_message(429, "Quota exceeded for quota metric 'Requests per project'", Cause::RateLimited);
+        check_message(403, "billing account disabled", Cause::QuotaExceeded);
+    }
+
+    #[test]
+    fn server_errors_are_the_registrys() {
+        for status in [500, 501, 502, 503, 504, 520, 599] {
+            for asked in [Asked::Ping, Asked::Token, Asked::Manifest] {
+                check(status, asked, true, Cause::Unavailable);
+            }
+        }
+    }
+
+    #[test]
+    fn the_rest_of_the_table_holds() {
+        check(407, Asked::Ping, false, Cause::ProxyFailed);
+        check(408, Asked::Manifest, false, Cause::TransferTimeout);
+        check(451, Asked::Manifest, false, Cause::AccessDenied);
+        check(302, Asked::Manifest, false, Cause::NotARegistry);
+        check(405, Asked::Ping, false, Cause::NotARegistry);
+        check(418, Asked::Manifest, false, Cause::Unknown);
+        check_code(400, Asked::Manifest, false, "NAME_INVALID", Cause::InvalidReference);
+        check_code(400, Asked::Token, true, "invalid_grant", Cause::CredentialsRejected);
+        check_message(400, "Client sent an HTTP request to an HTTPS server.", Cause::TlsProtocol);
+        check_message(400, "400 The plain HTTP request was sent to HTTPS port", Cause::TlsProtocol);
+    }
+
+    #[test]
+    fn a_page_is_known_by_its_body() {
+        assert!(looks_like_html(b"\n  <!DOCTYPE html><html>"));
+        assert!(looks_like_html(b"<HTML>"));
+        assert!(!looks_like_html(b"true"));
+        assert!(!looks_like_html(b"{}"));
+        assert!(!looks_like_html(b""));
+    }
+
+    #[test]
+    fn the_words_of_every_dialect_are_read() {
+        let read = |body: &str| words(body).tail();
+        assert_eq!(read(r#"{"errors":[{"code":"DENIED","message":"no\n way"}]}"#), ": DENIED: no way");
+        assert_eq!(read(r#"{"error":"invalid_grant","error_description":"bad"}"#), ": invalid_grant: bad");
+        assert_eq!(
+            read(r#"{"details":"incorrect username or password"}"#),
+            ": incorrect username or password"
+        );
+        assert_eq!(read("Not Authorized\n"), ": Not Authorized");
+        assert_eq!(read("<html><head><title>Sign in</title></head>"), ": Sign in");
+        assert_eq!(read("{}"), "");
+        assert_eq!(read("[1,2]"), "");
+        assert_eq!(read(""), "");
+    }
+
+    #[test]
+    fn long_words_are_cut_and_terminal_codes_shown() {
+        let read = words(&"x".repeat(100_000));
+        assert!(read.message.len() <= MAX_WORDS);
+        assert_eq!(words("a\u{1b}[31m").message, "a\\u{1b}[31m");
+    }
+}

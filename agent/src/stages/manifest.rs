@@ -1,1 +1,183 @@
-//! Stage manifest.
+//! Stage manifest: `HEAD` of the test image's manifest, which no registry counts as a pull.
+
+use http::header::ACCEPT;
+use http::{HeaderMap, HeaderValue, Method};
+
+use super::auth::{self, Authorization, Challenge};
+use super::http::{Answer, Ask, Conversation, Elsewhere, Refused, Trip, Url, is_same_party};
+use super::{Checked, Pass, Seen, Stop, quota};
+use crate::classify::http::{self as classify, Asked, Words};
+use crate::model::{Fact, Finding, text};
+
+/// What containerd accepts, in its order. Without the OCI types docker-registry 2.8 answers 404 for an OCI image.
+const ACCEPTED: &str = "application/vnd.docker.distribution.manifest.v2+json, \
+    application/vnd.docker.distribution.manifest.list.v2+json, \
+    application/vnd.oci.image.manifest.v1+json, \
+    application/vnd.oci.image.index.v1+json, */*";
+
+/// The media types that every containerd pulls.
+const PULLABLE: [&str; 4] = [
+    "application/vnd.docker.distribution.manifest.v2+json",
+    "application/vnd.docker.distribution.manifest.list.v2+json",
+    "application/vnd.oci.image.manifest.v1+json",
+    "application/vnd.oci.image.index.v1+json",
+];
+
+/// How a manifest request ended that did not fail.
+#[derive(Debug)]
+pub enum Looked {
+    /// It is there.
+    Found(Manifest),
+    /// The registry asks who we are, though its `/v2/` did not: authorize by these, and ask again.
+    Challenged(Vec<Challenge>),
+}
+
+/// What the registry says of the manifest.
+#[derive(Clone, Debug)]
+pub struct Manifest {
+    /// `sha256:…`, where it says so.
+    pub digest: Option<String>,
+    /// Its media type; empty where it has none.
+    pub media_type: String,
+    /// The header fields of the answer, for the quota stage.
+    pub headers: HeaderMap,
+}
+
+/// What is asked for, by whom.
+struct Request<'a> {
+    home: Url,
+    repository: &'a str,
+    path: String,
+    authorization: &'a Authorization,
+    elsewhere: &'a Elsewhere,
+}
+
+/// Asks for the manifest of `repository` at `target`, a tag or digest, by HEAD; by GET only where HEAD is not allowed,
+/// as containerd does. Redirects are followed, without the authorization on another host.
+///
+/// # Errors
+/// The stream's, or what the answer says: not found, denied, rate limited (with the limit as its fact), unavailable,
+/// not a registry. The place is the host that said so.
+pub async fn head(
+    c: &mut Conversation,
+    elsewhere: &Elsewhere,
+    repository: &str,
+    target: &str,
+    authorization: &Authorization,
+) -> Checked<Looked> {
+    let path = format!("/v2/{repository}/manifests/{target}");
+    let request = Request { home: c.home().clone(), repository, path, authorization, elsewhere };
+    let mut answer = request.send(c, Method::HEAD).await?;
+    let mut method = Method::HEAD;
+    if answer.status == http::StatusCode::METHOD_NOT_ALLOWED {
+        method = Method::GET;
+        answer = request.send(c, Method::GET).await?;
+    }
+    match answer.status.as_u16() {
+        200..=299 => found(&answer, &method),
+        401 if *authorization == Authorization::None && request.is_home(&answer) => {
+            let challenges = Challenge::read(&answer.headers);
+            if challenges.is_empty() {
+                return Err(request.refused(&answer, &method, Words::default()));
+            }
+            Ok(Pass::new(Looked::Challenged(challenges), Seen::detail(answer.status_line())))
+        }
+        404 if method == Method::HEAD => {
+            // A HEAD has no body; a GET that is not found costs nobody a pull, and says what is missing.
+            let asked = request.send(c, Method::GET).await.ok();
+            let words = asked.filter(|got| got.status == answer.status).map(|got| request.words(&got));
+            Err(request.refused(&answer, &method, words.unwrap_or_default()))
+        }
+        _ => Err(request.refused(&answer, &method, request.words(&answer))),
+    }
+}
+
+impl Request<'_> {
+    /// Asks, follows redirects, and gets the anonymous token that another host on the way may ask for.
+    async fn send(&self, c: &mut Conversation, method: Method) -> Result<Answer, Stop> {
+        let mut headers = HeaderMap::new();
+        headers.insert(ACCEPT, HeaderValue::from_static(ACCEPTED));
+        let authorization = self.authorization.value();
+        let mut ask = Ask::new(method.clone(), &self.path).authorized(authorization);
+        ask.headers.extend(headers.clone());
+        let first = c.send(&ask).await?;
+        let trip = Trip { method: method.clone(), headers: headers.clone(), authorization };
+        let answer = self.elsewhere.follow(first, &trip).await?;
+        if answer.status != http::StatusCode::UNAUTHORIZED || self.is_home(&answer) {
+            return Ok(answer);
+        }
+        let challenges = Challenge::read(&answer.headers);
+        let token = auth::anonymous(&answer.url, &challenges, self.repository, self.elsewhere).await?;
+        let Some(token) = token else { return Ok(answer) };
+        let again = self.elsewhere.ask(method.clone(), answer.url, headers.clone(), token.value()).await?;
+        self.elsewhere.follow(again, &Trip { method, headers, authorization: token.value() }).await
+    }
+
+    /// Whether the endpoint itself gave the answer, and no host that it redirects to.
+    fn is_home(&self, answer: &Answer) -> bool {
+        is_same_party(&self.home, &answer.url)
+    }
+
+    fn words(&self, answer: &Answer) -> Words {
+        let secrets: Vec<&str> = self.authorization.secret().into_iter().collect();
+        let mut words = answer.words(&secrets);
+        if words.code.is_none() {
+            let challenges = Challenge::read(&answer.headers);
+            let error = challenges.iter().find_map(|challenge| challenge.param("error"));
+            words.code = error.map(|error| text::clean(error, 64));
+        }
+        words
+    }
+
+    fn refused(&self, answer: &Answer, method: &Method, words: Words) -> Stop {
+        let doing = format!("{method} {}", self.path);
+        // Another host never saw the credentials.
+        let credentials = self.authorization.has_credentials() && self.is_home(answer);
+        let refused = Refused { answer, doing: &doing, asked: Asked::Manifest, credentials, secrets: &[] };
+        let mut seen = Seen::detail(answer.status_line());
+        seen.fact = quota::announced(&answer.headers).map(Fact::Quota);
+        Stop::Failed(refused.finding_with(&words), seen)
+    }
+}
+
+/// An answer that says it is there: is it something that containerd can pull?
+fn found(answer: &Answer, method: &Method) -> Checked<Looked> {
+    let (place, media_type) = (answer.place(), answer.media_type());
+    let page = media_type == "text/html" || classify::looks_like_html(&answer.body);
+    let fail = |cause, what: &str| {
+        let text = format!("{place} answered {method} of a manifest with {}, {what}", answer.status_line());
+        Stop::Failed(Finding::new(cause, text).at(&place), Seen::default())
+    };
+    if page {
+        return Err(fail(classify::not_a_registry(), "but with a web page"));
+    }
+    let digest = answer.header("docker-content-digest").filter(|digest| !digest.is_empty());
+    if let Some(digest) = digest.filter(|digest| !is_digest(digest)) {
+        let what = format!("but its Docker-Content-Digest is none: {}", text::clean(digest, 80));
+        return Err(fail(classify::bad_digest(), &what));
+    }
+    let warning = (!PULLABLE.contains(&media_type.as_str())).then(|| {
+        let kind =
+            if media_type.is_empty() { "no media type".to_owned() } else { text::clean(&media_type, 80) };
+        let text = format!("{place} has the manifest as {kind}, which not every containerd can run");
+        Finding::new(classify::unsupported_manifest(), text).at(&place)
+    });
+    let detail = digest.unwrap_or("no Docker-Content-Digest: containerd gets the manifest by tag").to_owned();
+    let headers = answer.headers.clone();
+    let manifest = Manifest { digest: digest.map(str::to_owned), media_type, headers };
+    Ok(Pass::new(Looked::Found(manifest), Seen::detail(detail)).warn(warning))
+}
+
+/// Whether this is a digest as containerd takes it (go-digest's three algorithms).
+fn is_digest(text: &str) -> bool {
+    let length = match text.split_once(':') {
+        Some(("sha256", hex)) => (hex, 64),
+        Some(("sha384", hex)) => (hex, 96),
+        Some(("sha512", hex)) => (hex, 128),
+        _ => return false,
+    };
+    length.0.len() == length.1 && length.0.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+#[cfg(test)]
+mod tests;

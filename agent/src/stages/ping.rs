@@ -1,1 +1,190 @@
-//! Stage ping.
+//! Stage ping: `GET /v2/`. Is this a registry at all, and does it want to know who asks?
+
+use std::time::SystemTime;
+
+use http::header::{DATE, WWW_AUTHENTICATE};
+use http::{HeaderMap, Method};
+
+use super::auth::Challenge;
+use super::http::{Answer, Ask, Conversation, Elsewhere, Refused, Trip, is_same_party};
+use super::{Checked, Pass, Seen, Stop};
+use crate::classify::http::{self as classify, Asked};
+use crate::model::Finding;
+
+/// The header by which a registry names itself.
+const API_VERSION: &str = "docker-distribution-api-version";
+
+/// What `/v2/` told.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Ping {
+    /// How the registry wants to be told who asks; empty where it does not ask.
+    pub challenges: Vec<Challenge>,
+    /// The registry's clock, to the second.
+    pub date: Option<SystemTime>,
+}
+
+/// Asks for `/v2/`.
+///
+/// # Errors
+/// The stream's, or what the answer says: not a registry, unavailable, rate limited, denied.
+pub async fn ping(c: &mut Conversation, elsewhere: &Elsewhere) -> Checked<Ping> {
+    let first = c.send(&Ask::new(Method::GET, "/v2/")).await?;
+    let date = first.header(DATE.as_str()).and_then(|date| httpdate::parse_http_date(date).ok());
+    let trip = Trip { method: Method::GET, headers: HeaderMap::new(), authorization: None };
+    let answer = elsewhere.follow(first, &trip).await?;
+    let moved = answer.url.origin() != c.home().origin();
+    let challenges = challenges(&answer)?;
+    let mut detail = answer.status_line();
+    if moved {
+        detail = format!("redirected to {}: {detail}", answer.place());
+    }
+    // Another host's challenge is answered when a manifest leads there, and not with this registry's credentials.
+    let challenges = if is_same_party(c.home(), &answer.url) { challenges } else { Vec::new() };
+    Ok(Pass::new(Ping { challenges, date }, Seen::detail(detail)))
+}
+
+/// The challenges of an answer that a registry would give.
+fn challenges(answer: &Answer) -> Result<Vec<Challenge>, Stop> {
+    let says_so = answer.headers.contains_key(API_VERSION);
+    let refused = Refused { answer, doing: "GET /v2/", asked: Asked::Ping, credentials: false, secrets: &[] };
+    match answer.status.as_u16() {
+        200 if classify::looks_like_html(&answer.body) && !says_so => Err(page(answer)),
+        200 => Ok(Vec::new()),
+        401 if answer.headers.contains_key(WWW_AUTHENTICATE) => Ok(Challenge::read(&answer.headers)),
+        // Registries that serve no /v2/ itself, though all below it.
+        404 if says_so => Ok(Vec::new()),
+        401 if classify::looks_like_html(&answer.body) => Err(page(answer)),
+        _ => Err(refused.stop()),
+    }
+}
+
+/// A web page in a registry's place.
+fn page(answer: &Answer) -> Stop {
+    let place = answer.place();
+    let text = format!(
+        "{place} answered GET /v2/ with {} and a web page{}",
+        answer.status_line(),
+        answer.words(&[]).tail()
+    );
+    Finding::new(classify::not_a_registry(), text).at(place).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stages::http::script::{Act, Script, elsewhere, say};
+
+    const BEARER: &str = "WWW-Authenticate: Bearer realm=\"http://{me}/token\",service=\"s\"\r\n";
+    const REGISTRY: &str = "Docker-Distribution-Api-Version: registry/2.0\r\n";
+    const PAGE: &str = "<!DOCTYPE html><html><head><title>Please sign in</title></head></html>";
+
+    async fn play(acts: Vec<Act>) -> Checked<Ping> {
+        let script = Script::play(acts).await;
+        let mut c = script.conversation().await;
+        ping(&mut c, &elsewhere()).await
+    }
+
+    async fn check_failure(act: Act, label: &str) -> Finding {
+        match play(vec![act]).await {
+            Err(Stop::Failed(finding, _)) => {
+                assert_eq!(finding.cause.label(), label, "{}", finding.text);
+                assert!(finding.place.starts_with("127.0.0.1:"), "{}", finding.place);
+                finding
+            }
+            other => panic!("{label}: {other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn an_open_registry_passes_and_tells_the_time() {
+        let date = "Date: Sun, 22 Nov 2026 12:00:00 GMT\r\n";
+        let pass = play(vec![say("200 OK", &format!("{date}{REGISTRY}"), "{}")]).await.unwrap();
+        assert_eq!(pass.product.challenges, []);
+        let date = pass.product.date.unwrap().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+        assert_eq!(date.as_secs(), 1_795_348_800);
+    }
+
+    #[tokio::test]
+    async fn a_challenge_is_as_well_as_an_open_door() {
+        let pass = play(vec![say("401 Unauthorized", BEARER, "{}")]).await.unwrap();
+        assert_eq!(pass.product.challenges.len(), 1);
+        assert_eq!(pass.product.challenges[0].scheme, "bearer");
+        assert_eq!(pass.product.date, None);
+    }
+
+    #[tokio::test]
+    async fn every_other_status_has_its_cause() {
+        for (status, label) in [
+            ("401 Unauthorized", "credentials_missing"),
+            ("402 Payment Required", "quota_exceeded"),
+            ("403 Forbidden", "access_denied"),
+            ("404 Not Found", "not_a_registry"),
+            ("405 Method Not Allowed", "not_a_registry"),
+            ("407 Proxy Authentication Required", "proxy_failed"),
+            ("204 No Content", "not_a_registry"),
+            ("302 Found", "not_a_registry"),
+            ("429 Too Many Requests", "rate_limited"),
+            ("500 Internal Server Error", "unavailable"),
+            ("502 Bad Gateway", "unavailable"),
+            ("503 Service Unavailable", "unavailable"),
+            ("504 Gateway Timeout", "unavailable"),
+        ] {
+            check_failure(say(status, "", ""), label).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_web_page_is_not_a_registry_and_its_title_is_told() {
+        let html = "Content-Type: text/html\r\n";
+        let found = check_failure(say("200 OK", html, PAGE), "not_a_registry").await;
+        assert!(found.text.ends_with("and a web page: Please sign in"), "{}", found.text);
+        check_failure(say("401 Unauthorized", html, PAGE), "not_a_registry").await;
+    }
+
+    #[tokio::test]
+    async fn quays_true_as_html_is_a_registry() {
+        play(vec![say("200 OK", "Content-Type: text/html\r\n", "true")]).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_404_that_calls_itself_a_registry_is_one() {
+        play(vec![say("404 Not Found", REGISTRY, "{}")]).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn plain_http_on_a_tls_port_is_no_common_tls() {
+        let body = "Client sent an HTTP request to an HTTPS server.\n";
+        check_failure(say("400 Bad Request", "", body), "tls_protocol").await;
+    }
+
+    #[tokio::test]
+    async fn a_redirect_to_a_registry_passes_without_that_hosts_challenge() {
+        let other = Script::play(vec![say("401 Unauthorized", BEARER, "")]).await;
+        // Another name for the same loopback: another host to HTTP.
+        let there = format!("Location: http://localhost:{}/v2/\r\n", other.address.port());
+        let pass = play(vec![say("307 Temporary Redirect", &there, "")]).await;
+        let Ok(pass) = pass else { panic!("{pass:?}") };
+        assert_eq!(pass.product.challenges, []);
+        assert!(pass.seen.detail.starts_with("redirected to localhost:"), "{}", pass.seen.detail);
+    }
+
+    #[tokio::test]
+    async fn a_redirect_to_a_login_page_is_not_a_registry_there() {
+        let found = play(vec![
+            say("302 Found", "Location: /login?next=1\r\n", ""),
+            say("200 OK", "Content-Type: text/html\r\n", PAGE),
+        ])
+        .await;
+        let Err(Stop::Failed(found, _)) = found else { panic!("passed") };
+        assert_eq!(found.cause, classify::not_a_registry());
+    }
+
+    #[tokio::test]
+    async fn the_registrys_words_are_told() {
+        let body = r#"{"errors":[{"code":"TOOMANYREQUESTS","message":"retry-after: 880µs, allowed: 44000/minute"}]}"#;
+        let found =
+            check_failure(say("429 Too Many Requests", "Retry-After: 7\r\n", body), "rate_limited").await;
+        assert!(found.text.contains("allowed: 44000/minute"), "{}", found.text);
+        assert!(found.hint.unwrap().contains("in 7 s"));
+    }
+}

@@ -1,1 +1,177 @@
-//! Stage quota.
+//! Stage quota: what the header fields of the manifest's answer say of the registry's pull limit. It asks nothing.
+
+use std::time::Duration;
+
+use http::HeaderMap;
+
+use super::{Checked, Pass, Seen, Stop};
+use crate::classify::http as classify;
+use crate::model::{Fact, Finding, Quota, text};
+
+/// Below this part of the limit a warning: one node's test pulls and a fleet's restarts must still fit.
+const LOW_PART: u64 = 5;
+
+/// The most bytes kept of who is counted.
+const MAX_SOURCE: usize = 64;
+
+/// Reads the limit. Docker Hub sends `ratelimit-limit: 100;w=21600` and the like, with empty values on paid plans; no
+/// field at all means that no limit is announced, not that none is left.
+///
+/// # Errors
+/// `remaining: 0`: the next counted request, which is the first GET of a pull, would be refused.
+pub fn read(headers: &HeaderMap) -> Checked<()> {
+    let Some(quota) = announced(headers) else {
+        return Ok(Pass::new((), Seen::detail("no limit announced")));
+    };
+    let detail = describe(&quota);
+    let seen = Seen { detail, readings: Vec::new(), fact: Some(Fact::Quota(quota.clone())) };
+    // A gateway's x-ratelimit counts requests by the second: it is shown, and not taken for a pull limit.
+    if !headers.contains_key("ratelimit-remaining") {
+        return Ok(Pass::new((), seen));
+    }
+    match (quota.remaining, quota.limit) {
+        (Some(0), _) => {
+            let text = format!("the registry answers, but its pull limit is used up: {}", seen.detail);
+            Err(Stop::Failed(Finding::new(classify::limit_used_up(), text), seen))
+        }
+        (Some(left), Some(limit)) if left.saturating_mul(LOW_PART) < limit => {
+            let text = format!("the registry's pull limit is nearly used up: {}", seen.detail);
+            Ok(Pass::new((), seen).warn(Some(Finding::new(classify::limit_used_up(), text))))
+        }
+        _ => Ok(Pass::new((), seen)),
+    }
+}
+
+/// The limit that the fields announce; nothing where none of them says a thing.
+pub(super) fn announced(headers: &HeaderMap) -> Option<Quota> {
+    let field = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let either =
+        |name: &str| field(name).map(str::to_owned).or_else(|| Some(field(&format!("x-{name}"))?.to_owned()));
+    let (limit, limit_window) = amount(&either("ratelimit-limit").unwrap_or_default());
+    let (remaining, window) = amount(&either("ratelimit-remaining").unwrap_or_default());
+    let source = field("docker-ratelimit-source").map(|source| text::clean(source, MAX_SOURCE));
+    let source = source.filter(|source| !source.is_empty());
+    let quota = Quota { limit, remaining, window: limit_window.or(window), source };
+    (quota != Quota::default()).then_some(quota)
+}
+
+/// `100;w=21600`: an amount and its window. Either may be missing, and what cannot be read counts as missing.
+fn amount(value: &str) -> (Option<u64>, Option<Duration>) {
+    // The IETF's draft lists several policies behind a comma; the first is the one that counts now.
+    let mut parts = value.split(',').next().unwrap_or_default().split(';').map(str::trim);
+    let amount = parts.next().and_then(|amount| amount.parse().ok());
+    let window = parts.find_map(|part| part.strip_prefix("w=")?.trim().parse().ok());
+    (amount, window.filter(|seconds| *seconds > 0).map(Duration::from_secs))
+}
+
+/// `73 of 100 pulls left, counted over 6 h for 10.0.0.1`.
+fn describe(quota: &Quota) -> String {
+    let mut words = match (quota.remaining, quota.limit) {
+        (Some(left), Some(limit)) => format!("{left} of {limit} pulls left"),
+        (Some(left), None) => format!("{left} pulls left"),
+        (None, Some(limit)) => format!("a limit of {limit} pulls"),
+        (None, None) => "a limit without numbers".to_owned(),
+    };
+    if let Some(window) = quota.window {
+        words.push_str(&match window.as_secs() {
+            seconds if seconds % 3600 == 0 => format!(", counted over {} h", seconds / 3600),
+            seconds => format!(", counted over {seconds} s"),
+        });
+    }
+    if let Some(source) = &quota.source {
+        words.push_str(&format!(", for {source}"));
+    }
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::{HeaderName, HeaderValue};
+
+    fn headers(fields: &[(&'static str, &'static str)]) -> HeaderMap {
+        fields.iter().map(|(n, v)| (HeaderName::from_static(n), HeaderValue::from_static(v))).collect()
+    }
+
+    fn quota(limit: Option<u64>, remaining: Option<u64>, window: Option<u64>, source: Option<&str>) -> Quota {
+        Quota { limit, remaining, window: window.map(Duration::from_secs), source: source.map(str::to_owned) }
+    }
+
+    fn check(fields: &[(&'static str, &'static str)], expect: Option<Quota>) {
+        assert_eq!(announced(&headers(fields)), expect, "{fields:?}");
+    }
+
+    #[test]
+    fn docker_hubs_fields_are_read() {
+        check(
+            &[
+                ("ratelimit-limit", "100;w=21600"),
+                ("ratelimit-remaining", "73;w=21600"),
+                ("docker-ratelimit-source", "10.0.0.1"),
+            ],
+            Some(quota(Some(100), Some(73), Some(21600), Some("10.0.0.1"))),
+        );
+    }
+
+    #[test]
+    fn what_is_empty_or_cannot_be_read_counts_as_missing() {
+        check(&[], None);
+        check(&[("ratelimit-limit", ""), ("ratelimit-remaining", "")], None);
+        check(&[("ratelimit-limit", ";w=21600")], Some(quota(None, None, Some(21600), None)));
+        check(&[("ratelimit-limit", "lots"), ("ratelimit-remaining", "-1")], None);
+        check(&[("ratelimit-remaining", "99999999999999999999999")], None);
+        check(&[("ratelimit-remaining", "5;w=0")], Some(quota(None, Some(5), None, None)));
+        check(&[("docker-ratelimit-source", "")], None);
+    }
+
+    #[test]
+    fn other_spellings_are_read_too() {
+        check(&[("ratelimit-limit", "100, 100;w=60")], Some(quota(Some(100), None, None, None)));
+        check(
+            &[("x-ratelimit-limit", "10"), ("x-ratelimit-remaining", "9")],
+            Some(quota(Some(10), Some(9), None, None)),
+        );
+    }
+
+    #[test]
+    fn no_fields_mean_no_limit_announced() {
+        let pass = read(&HeaderMap::new()).unwrap();
+        assert_eq!(pass.seen, Seen::detail("no limit announced"));
+        assert_eq!(pass.warning, None);
+    }
+
+    #[test]
+    fn nothing_left_fails_though_the_answer_was_well() {
+        let stop =
+            read(&headers(&[("ratelimit-limit", "100;w=21600"), ("ratelimit-remaining", "0;w=21600")]));
+        let Err(Stop::Failed(finding, seen)) = stop else { panic!("passed") };
+        assert_eq!(finding.cause, classify::limit_used_up());
+        assert!(finding.text.ends_with("0 of 100 pulls left, counted over 6 h"), "{}", finding.text);
+        assert_eq!(seen.fact, Some(Fact::Quota(quota(Some(100), Some(0), Some(21600), None))));
+    }
+
+    #[test]
+    fn under_a_fifth_warns_and_a_fifth_does_not() {
+        let warning = |left| {
+            let headers = headers(&[("ratelimit-limit", "100"), ("ratelimit-remaining", left)]);
+            read(&headers).unwrap().warning.map(|finding| finding.cause)
+        };
+        assert_eq!(warning("19"), Some(classify::limit_used_up()));
+        assert_eq!(warning("20"), None);
+        assert_eq!(warning("100"), None);
+    }
+
+    #[test]
+    fn a_gateways_own_counter_is_shown_and_not_judged() {
+        let pass = read(&headers(&[("x-ratelimit-limit", "10"), ("x-ratelimit-remaining", "0")])).unwrap();
+        assert_eq!(pass.warning, None);
+        assert_eq!(pass.seen.detail, "0 of 10 pulls left");
+    }
+
+    #[test]
+    fn the_source_cannot_carry_terminal_codes() {
+        let mut fields = headers(&[("ratelimit-limit", "1")]);
+        fields.insert("docker-ratelimit-source", HeaderValue::from_str(&"a".repeat(5000)).unwrap());
+        assert!(announced(&fields).unwrap().source.unwrap().len() <= MAX_SOURCE);
+    }
+}

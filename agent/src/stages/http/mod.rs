@@ -1,1 +1,80 @@
-//! Stage http.
+//! HTTP for the stages: a [`Conversation`] over the one stream that the earlier stages opened, and [`Elsewhere`] for the
+//! other hosts that a registry names.
+
+mod answer;
+mod conversation;
+mod elsewhere;
+#[cfg(test)]
+pub(crate) mod script;
+mod trouble;
+
+use std::time::Duration;
+
+use ::http::{HeaderMap, HeaderValue, Method};
+pub use reqwest::Url;
+
+pub use answer::{Answer, Refused};
+pub use conversation::{Conversation, Io, Opener, Opening};
+pub use elsewhere::{Elsewhere, Trip};
+pub use trouble::{FindingError, finding};
+
+/// The most of a body that is read: tokens and error bodies are a few KiB, and nothing else is asked for.
+pub const MAX_BODY: usize = 64 * 1024;
+
+/// The most of a header section that is read, as Go's client would take 1 MiB and real ones are under 8 KiB.
+const MAX_HEAD: usize = 64 * 1024;
+
+/// The most header lines of an answer.
+const MAX_HEADERS: usize = 128;
+
+/// How long a body may take once its header section came. The status has told the essential, and a body that never ends
+/// is not to cost the stage its result: containerd does not read that body either.
+const BODY_PATIENCE: Duration = Duration::from_secs(2);
+
+/// How this agent names itself to registries.
+const USER_AGENT: &str = concat!("pullscope/", env!("CARGO_PKG_VERSION"));
+
+/// A request's method, path and header fields, before they are put on a wire.
+#[derive(Clone, Debug)]
+pub struct Ask {
+    /// `GET` or `HEAD`.
+    pub method: Method,
+    /// From the root: `/v2/`.
+    pub path: String,
+    /// Beside `Host` and `User-Agent`, which are added.
+    pub headers: HeaderMap,
+}
+
+impl Ask {
+    /// Asks for `path`.
+    pub fn new(method: Method, path: impl Into<String>) -> Ask {
+        Ask { method, path: path.into(), headers: HeaderMap::new() }
+    }
+
+    /// Adds an `Authorization` field, if there is one.
+    #[must_use]
+    pub fn authorized(mut self, value: Option<&HeaderValue>) -> Ask {
+        if let Some(value) = value {
+            self.headers.insert(::http::header::AUTHORIZATION, value.clone());
+        }
+        self
+    }
+}
+
+/// `host[:port]` of a URL; the port only where it is not the scheme's own.
+pub fn place(url: &Url) -> String {
+    match (url.host_str().unwrap_or_default(), url.port()) {
+        (host, Some(port)) => format!("{host}:{port}"),
+        (host, None) => host.to_owned(),
+    }
+}
+
+/// Whether what is secret between us and `home` may go to `next`: the same scheme, host and port; or the same host
+/// gone over from plain HTTP to TLS, which Go's client follows with the authorization too.
+pub fn is_same_party(home: &Url, next: &Url) -> bool {
+    let upgraded = home.scheme() == "http" && next.scheme() == "https";
+    next.origin() == home.origin() || (upgraded && next.host() == home.host())
+}
+
+#[cfg(test)]
+mod tests;

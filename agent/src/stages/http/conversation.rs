@@ -1,0 +1,205 @@
+//! One HTTP/1.1 conversation with the endpoint, over the stream that the earlier stages opened.
+
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::task::{Context, Waker};
+
+use ::http::header::{HOST, HeaderValue, USER_AGENT};
+use bytes::{Bytes, BytesMut};
+use http_body_util::{BodyExt, Empty};
+use hyper::body::Incoming;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::{Answer, Ask, BODY_PATIENCE, MAX_BODY, MAX_HEAD, MAX_HEADERS, Url, finding, place};
+use crate::stages::{Seen, Stop};
+
+/// A stream to the endpoint: TCP, or TLS over it.
+pub trait Io: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Io for T {}
+
+/// A stream that is being opened.
+pub type Opening = Pin<Box<dyn Future<Output = Result<Box<dyn Io>, Stop>> + Send>>;
+
+/// Opens another stream to the same peer, for a server that closes after each answer.
+pub type Opener = Box<dyn FnMut() -> Opening + Send>;
+
+type Connection = http1::Connection<TokioIo<Box<dyn Io>>, Empty<Bytes>>;
+
+/// One stream, with what hyper keeps for it. hyper's part of the work is done while an answer is awaited: there is no
+/// task beside, and whoever drops this closes the stream.
+struct Wire {
+    sender: http1::SendRequest<Empty<Bytes>>,
+    connection: Pin<Box<Connection>>,
+    /// Whether this stream has carried an answer before.
+    used: bool,
+}
+
+/// A conversation with one endpoint: one request at a time, over one stream as long as the server lets it stand.
+pub struct Conversation {
+    home: Url,
+    wire: Option<Wire>,
+    opener: Option<Opener>,
+}
+
+// === impl Conversation ===
+
+impl Conversation {
+    /// Begins over `stream`; `home` is the endpoint's base URL, whose authority becomes the `Host`.
+    ///
+    /// # Errors
+    /// When the stream does not even take the beginning.
+    pub async fn begin(stream: impl Io, home: Url) -> Result<Conversation, Stop> {
+        let wire = Wire::over(Box::new(stream), &home).await?;
+        Ok(Conversation { home, wire: Some(wire), opener: None })
+    }
+
+    /// How another stream is opened, should the server close this one after an answer.
+    #[must_use]
+    pub fn reopen_with(mut self, opener: Opener) -> Conversation {
+        self.opener = Some(opener);
+        self
+    }
+
+    /// The endpoint's base URL.
+    pub fn home(&self) -> &Url {
+        &self.home
+    }
+
+    /// Whether the next request can go over the stream that carried the last.
+    pub fn is_open(&mut self) -> bool {
+        // A connection that has ended must not be asked again.
+        self.wire = self.wire.take().and_then(Wire::if_open);
+        self.wire.is_some()
+    }
+
+    /// Asks, and reads the answer: at most [`MAX_BODY`] bytes of its body.
+    ///
+    /// A stream that is lost before it answers is replaced once, when it has answered before: the server had grown
+    /// tired of it, and Go's client does the same.
+    ///
+    /// # Errors
+    /// The stream's error as a finding; undecided, when the server closed it and no other can be opened.
+    pub async fn send(&mut self, ask: &Ask) -> Result<Answer, Stop> {
+        let doing = format!("{} {} on {}", ask.method, ask.path, place(&self.home));
+        let request = self.request(ask)?;
+        // Taken out: whoever gives up waiting in the middle of an exchange drops the stream with it.
+        let mut wire = match self.wire.take().and_then(Wire::if_open) {
+            Some(wire) => wire,
+            None => self.open().await?,
+        };
+        let mut result = wire.exchange(request.clone(), &self.home).await;
+        if let Err(error) = &result
+            && wire.used
+            && !error.is_parse()
+        {
+            wire = self.open().await?;
+            result = wire.exchange(request, &self.home).await;
+        }
+        let (mut answer, over) = result.map_err(|error| finding(&error, &doing, &place(&self.home)))?;
+        if let Ok(url) = self.home.join(&ask.path) {
+            answer.url = url;
+        }
+        if answer.whole && !over {
+            wire.used = true;
+            self.wire = Some(wire);
+        }
+        Ok(answer)
+    }
+
+    fn request(&self, ask: &Ask) -> Result<::http::Request<Empty<Bytes>>, Stop> {
+        let unsayable = |error: ::http::Error| {
+            Stop::Undecided(format!("{} cannot be asked for: {error}", ask.path), Seen::default())
+        };
+        let mut request = ::http::Request::builder()
+            .method(ask.method.clone())
+            .uri(ask.path.as_str())
+            .header(HOST, place(&self.home))
+            .body(Empty::new())
+            .map_err(unsayable)?;
+        request.headers_mut().extend(ask.headers.clone());
+        request.headers_mut().insert(USER_AGENT, HeaderValue::from_static(super::USER_AGENT));
+        Ok(request)
+    }
+
+    async fn open(&mut self) -> Result<Wire, Stop> {
+        let Some(opener) = &mut self.opener else {
+            let why = format!("{} closed the connection after its answer", place(&self.home));
+            return Err(Stop::Undecided(why, Seen::default()));
+        };
+        let stream = opener().await?;
+        Wire::over(stream, &self.home).await
+    }
+}
+
+// === impl Wire ===
+
+impl Wire {
+    async fn over(stream: Box<dyn Io>, home: &Url) -> Result<Wire, Stop> {
+        let (sender, connection) = http1::Builder::new()
+            .max_buf_size(MAX_HEAD)
+            .max_headers(MAX_HEADERS)
+            .handshake(TokioIo::new(stream))
+            .await
+            .map_err(|error| finding(&error, "HTTP", &place(home)))?;
+        Ok(Wire { sender, connection: Box::pin(connection), used: false })
+    }
+
+    /// Itself, unless the other side has closed; it may have, without a word, since the last answer.
+    fn if_open(mut self) -> Option<Wire> {
+        let mut context = Context::from_waker(Waker::noop());
+        let ended = self.connection.as_mut().poll(&mut context).is_ready();
+        (!ended && !self.sender.is_closed()).then_some(self)
+    }
+
+    /// One request and its answer; and whether the connection ended with it.
+    async fn exchange(
+        &mut self,
+        request: ::http::Request<Empty<Bytes>>,
+        home: &Url,
+    ) -> Result<(Answer, bool), hyper::Error> {
+        let Wire { sender, connection, .. } = self;
+        let mut work = pin!(async move {
+            let response = sender.send_request(request).await?;
+            let (head, body) = response.into_parts();
+            let (body, whole) = read(body).await;
+            Ok(Answer { url: home.clone(), status: head.status, headers: head.headers, body, whole })
+        });
+        let mut ended = None;
+        let answer: Result<Answer, hyper::Error> = loop {
+            // The answer first: a connection that ends with it is no error.
+            tokio::select! {
+                biased;
+                answer = &mut work => break answer,
+                end = connection.as_mut(), if ended.is_none() => ended = Some(end),
+            }
+        };
+        let over = ended.is_some();
+        match (answer, ended) {
+            // The request was never sent; why, only the connection knows.
+            (Err(error), Some(Err(end))) if error.is_canceled() || error.is_closed() => Err(end),
+            (answer, _) => answer.map(|answer| (answer, over)),
+        }
+    }
+}
+
+/// Reads a body: its first [`MAX_BODY`] bytes, and whether that was all.
+async fn read(mut body: Incoming) -> (Bytes, bool) {
+    let mut bytes = BytesMut::new();
+    let reading = async {
+        while let Some(frame) = body.frame().await {
+            let Ok(frame) = frame else { return false };
+            let Some(data) = frame.data_ref() else { continue };
+            let room = MAX_BODY - bytes.len();
+            bytes.extend_from_slice(&data[..data.len().min(room)]);
+            if data.len() > room {
+                return false;
+            }
+        }
+        true
+    };
+    let whole = tokio::time::timeout(BODY_PATIENCE, reading).await.unwrap_or(false);
+    (bytes.freeze(), whole)
+}

@@ -1,0 +1,144 @@
+//! The other hosts that a registry names: its token service, and where its redirects lead.
+
+use std::time::Duration;
+
+use ::http::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+use ::http::{Method, StatusCode};
+use bytes::{Bytes, BytesMut};
+use reqwest::redirect::Policy;
+use reqwest::{Client, ClientBuilder, Request, Response};
+
+use super::{Answer, BODY_PATIENCE, MAX_BODY, Url, finding, is_same_party, place};
+use crate::classify::http;
+use crate::model::Finding;
+use crate::stages::Stop;
+
+/// The most redirects that are followed. Go's client stops after ten; real registries need one or two.
+const MAX_REDIRECTS: usize = 5;
+
+/// A client for other hosts than the endpoint. It never follows a redirect by itself, keeps no connection for the next
+/// round, and speaks HTTP/1.1, as containerd's CRI does.
+#[derive(Clone, Debug)]
+pub struct Elsewhere {
+    client: Client,
+}
+
+/// A request that redirects may lead to other hosts.
+#[derive(Clone, Debug)]
+pub struct Trip<'a> {
+    /// `GET` or `HEAD`.
+    pub method: Method,
+    /// What every host is sent.
+    pub headers: HeaderMap,
+    /// The `Authorization` that only the first host is sent.
+    pub authorization: Option<&'a HeaderValue>,
+}
+
+impl Elsewhere {
+    /// Builds the client. `builder` brings the resolver, the TLS configuration and the proxy rules; `limit` is the most
+    /// that one request may take, connection included. It is to be shorter than the stage's own time-out, so that what
+    /// was too slow is told here and not guessed there; three quarters of it are for the connection.
+    ///
+    /// # Errors
+    /// reqwest's, when it cannot be built so.
+    pub fn new(builder: ClientBuilder, limit: Duration) -> Result<Elsewhere, reqwest::Error> {
+        let client = builder
+            .redirect(Policy::none())
+            .referer(false)
+            .http1_only()
+            .pool_max_idle_per_host(0)
+            .connect_timeout(limit * 3 / 4)
+            .timeout(limit)
+            .user_agent(super::USER_AGENT)
+            .build()?;
+        Ok(Elsewhere { client })
+    }
+
+    /// Asks `url` once; `authorization` goes to it as it is.
+    ///
+    /// # Errors
+    /// What kept the answer away, as a finding at that host.
+    pub async fn ask(
+        &self,
+        method: Method,
+        url: Url,
+        headers: HeaderMap,
+        authorization: Option<&HeaderValue>,
+    ) -> Result<Answer, Stop> {
+        let mut request = Request::new(method, url);
+        *request.headers_mut() = headers;
+        if let Some(value) = authorization {
+            request.headers_mut().insert(AUTHORIZATION, value.clone());
+        }
+        self.send(request).await
+    }
+
+    /// Posts a form to `url`.
+    ///
+    /// # Errors
+    /// What kept the answer away, as a finding at that host.
+    pub async fn post(&self, url: Url, form: &[(&str, &str)]) -> Result<Answer, Stop> {
+        let shown = place(&url);
+        let request =
+            self.client.post(url).form(form).build().map_err(|error| lost(error, "POST", &shown))?;
+        self.send(request).await
+    }
+
+    /// Follows the redirects that begin with `answer`, at most five. The authorization goes only where the first
+    /// answer came from ([`is_same_party`]).
+    ///
+    /// # Errors
+    /// What kept the next answer away, as a finding at the host in question; redirects without an end.
+    pub async fn follow(&self, answer: Answer, trip: &Trip<'_>) -> Result<Answer, Stop> {
+        let home = answer.url.clone();
+        let mut answer = answer;
+        for _ in 0..MAX_REDIRECTS {
+            let Some(next) = answer.leads_to() else { return Ok(answer) };
+            let authorization = trip.authorization.filter(|_| is_same_party(&home, &next));
+            answer = self.ask(trip.method.clone(), next, trip.headers.clone(), authorization).await?;
+        }
+        if answer.leads_to().is_none() {
+            return Ok(answer);
+        }
+        let place = answer.place();
+        let text = format!("{place} is the {MAX_REDIRECTS}th host or path in a row that only redirects");
+        Err(Finding::new(http::not_a_registry(), text).at(place).into())
+    }
+
+    async fn send(&self, request: Request) -> Result<Answer, Stop> {
+        let (method, url) = (request.method().clone(), request.url().clone());
+        let doing = method.as_str();
+        let shown = place(&url);
+        let response = self.client.execute(request).await.map_err(|error| lost(error, doing, &shown))?;
+        let (status, headers): (StatusCode, HeaderMap) = (response.status(), response.headers().clone());
+        let (body, whole) = read(response).await;
+        Ok(Answer { url, status, headers, body, whole })
+    }
+}
+
+/// The finding of a request that got no answer. reqwest's own text would repeat the URL with its query.
+fn lost(error: reqwest::Error, doing: &str, place: &str) -> Finding {
+    finding(&error.without_url(), &format!("{doing} on {place}"), place)
+}
+
+/// Reads a body: its first [`MAX_BODY`] bytes, and whether that was all.
+async fn read(mut response: Response) -> (Bytes, bool) {
+    let mut bytes = BytesMut::new();
+    let reading = async {
+        loop {
+            match response.chunk().await {
+                Ok(Some(data)) => {
+                    let room = MAX_BODY - bytes.len();
+                    bytes.extend_from_slice(&data[..data.len().min(room)]);
+                    if data.len() > room {
+                        return false;
+                    }
+                }
+                Ok(None) => return true,
+                Err(_) => return false,
+            }
+        }
+    };
+    let whole = tokio::time::timeout(BODY_PATIENCE, reading).await.unwrap_or(false);
+    (bytes.freeze(), whole)
+}
