@@ -56,6 +56,19 @@ async fn a_stream_that_the_server_closes_is_replaced_for_the_next_request() {
 }
 
 #[tokio::test]
+async fn a_stream_that_dies_of_the_second_request_is_replaced_once_and_a_fresh_one_is_not() {
+    let script = Script::play(vec![say("200 OK", "", "a"), Act::Close, say("200 OK", "", "b")]).await;
+    let mut c = script.conversation().await;
+    assert_eq!(c.send(&Ask::new(Method::GET, "/v2/")).await.unwrap().body, "a");
+    assert_eq!(c.send(&Ask::new(Method::GET, "/v2/")).await.unwrap().body, "b");
+    assert_eq!((script.connections(), script.lines().len()), (2, 3));
+
+    let script = Script::play(vec![Act::Close, say("200 OK", "", "b")]).await;
+    assert!(get(&script).await.is_err());
+    assert_eq!(script.lines().len(), 1);
+}
+
+#[tokio::test]
 async fn without_another_stream_the_next_request_is_undecided() {
     let closing = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 1\r\n\r\na".to_owned();
     let script = Script::play(vec![Act::SayAndClose(closing)]).await;
@@ -86,6 +99,8 @@ async fn a_close_without_a_word_is_a_cut() {
 async fn a_header_section_without_end_is_given_up() {
     let begin = "HTTP/1.1 200 OK\r\nx: ".to_owned();
     check_failure(Act::Endless(begin, "yyyyyyyyyyyyyyyy"), http::not_a_registry()).await;
+    let long = format!("x: {}\r\n", "y".repeat(2 * super::MAX_HEAD));
+    check_failure(say("200 OK", &long, ""), http::not_a_registry()).await;
     let begin = "HTTP/1.1 200 OK\r\n".to_owned();
     check_failure(Act::Endless(begin, "x: y\r\n"), http::not_a_registry()).await;
 }
