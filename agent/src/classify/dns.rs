@@ -91,7 +91,8 @@ impl fmt::Display for CodeName {
             ResponseCode::NotImp => f.write_str("NOTIMP"),
             ResponseCode::Refused => f.write_str("REFUSED"),
             ResponseCode::NotAuth => f.write_str("NOTAUTH"),
-            ResponseCode::BADVERS => f.write_str("BADVERS"),
+            // 16 is BADSIG only in signed messages, which these are not.
+            ResponseCode::BADVERS | ResponseCode::BADSIG => f.write_str("BADVERS"),
             code => write!(f, "RCODE {}", u16::from(code)),
         }
     }
