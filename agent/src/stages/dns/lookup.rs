@@ -93,7 +93,7 @@ struct Way<'a> {
     conf: &'a Conf,
     kind: RecordType,
     deadline: Instant,
-    /// Servers that did not answer: they are not waited for a second time, or a few names and servers would
+    /// Servers that did not answer. They are not waited for at the next name, or a few names and servers would
     /// take minutes.
     silent: Vec<SocketAddr>,
     heard: Vec<Heard>,
@@ -113,13 +113,19 @@ impl<'a> Way<'a> {
     /// is not for patience: a resolver whose own question timed out says SERVFAIL, and knows the answer a moment later.
     async fn walk(&mut self, name: &Name, candidate: usize) -> Option<(SocketAddr, Records)> {
         let conf = self.conf;
-        for _ in 0..conf.attempts {
+        if self.all_silent() {
+            return None;
+        }
+        for attempt in 0..conf.attempts {
+            // With nobody else left to ask, the silent get the further chances that Go gives them.
+            let patient = attempt > 0 && self.all_silent();
             for (place, &server) in conf.servers.iter().enumerate() {
-                if self.silent.contains(&server) {
+                if !patient && self.silent.contains(&server) {
                     continue;
                 }
                 // Every server that is still to be asked gets its share of the time.
-                let rest = conf.servers[place..].iter().filter(|server| !self.silent.contains(server));
+                let rest =
+                    conf.servers[place..].iter().filter(|server| patient || !self.silent.contains(server));
                 let share = u32::try_from(rest.count()).unwrap_or(1).max(1);
                 let left = self.deadline.saturating_duration_since(Instant::now());
                 if left.is_zero() {
@@ -143,7 +149,15 @@ impl<'a> Way<'a> {
     }
 
     fn hear(&mut self, heard: Heard) {
-        if matches!(heard.why, NoAddress::Silent { .. }) {
+        if let NoAddress::Silent { waited, strays } = heard.why {
+            let same = |old: &&mut Heard| old.server == heard.server && old.candidate == heard.candidate;
+            if let Some(Heard { why: NoAddress::Silent { waited: all, strays: total }, .. }) =
+                self.heard.iter_mut().filter(same).find(|old| matches!(old.why, NoAddress::Silent { .. }))
+            {
+                *all += waited;
+                *total += strays;
+                return;
+            }
             self.silent.push(heard.server);
         }
         if !self.heard.contains(&heard) {

@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::classify::dns::NoAddress;
 use crate::classify::os;
 
-/// The longest UDP answer that we say we take: what Go says since 1.20 (the DNS flag day's number).
+/// The longest UDP answer that we say we take: Go's number (net/dnsclient_unix.go of Go 1.27).
 const MAX_UDP: u16 = 1232;
 
 /// When a question without an answer is sent once more, against a lost packet; or after half the time, if that
@@ -115,8 +115,8 @@ impl From<io::Error> for Trouble {
     }
 }
 
-/// A question as it goes over the wire. Like Go's since 1.20, and unlike glibc's, it has an EDNS record: there are
-/// name servers that fail on it, and then containerd fails too.
+/// A question as it goes over the wire. Like Go's (seen in 1.27), and unlike glibc's, it has an EDNS record: there
+/// are name servers that fail on it, and then containerd fails too.
 struct Question {
     id: u16,
     query: Query,
@@ -272,4 +272,79 @@ fn chain(name: &Name, records: &[Record]) -> Vec<String> {
         current = target;
     }
     chain
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hickory_resolver::proto::rr::rdata::{A, CNAME};
+
+    /// A question for `quay.test`, and an answer to it by way of `edge.test`.
+    fn question_and_answer() -> (Question, Vec<u8>) {
+        let (name, edge) = (Name::from_ascii("quay.test.").unwrap(), Name::from_ascii("edge.test.").unwrap());
+        let question = Question::new(&name, RecordType::A);
+        let mut reply = Message::response(question.id, OpCode::Query);
+        reply.metadata.recursion_available = true;
+        reply.add_query(question.query.clone());
+        reply.add_answer(Record::from_rdata(name, 60, RData::CNAME(CNAME(edge.clone()))));
+        reply.add_answer(Record::from_rdata(edge, 60, RData::A(A::new(10, 0, 0, 1))));
+        reply.set_edns(Edns::new());
+        (question, reply.to_vec().unwrap())
+    }
+
+    fn judge(packet: &[u8], question: &Question) -> Option<Reply> {
+        Answer::decode(packet, question).map(|answer| answer.judge(RecordType::A))
+    }
+
+    #[test]
+    fn a_question_recurses_and_has_gos_edns() {
+        let (question, _) = question_and_answer();
+        let message = Message::from_vec(&question.packet).unwrap();
+        assert!(message.metadata.recursion_desired);
+        assert_eq!(message.edns.unwrap().max_payload(), MAX_UDP);
+    }
+
+    #[test]
+    fn an_answer_is_read_with_its_chain() {
+        let (question, packet) = question_and_answer();
+        let Some(Reply::Records(records)) = judge(&packet, &question) else { panic!("no records") };
+        assert_eq!(records.addresses, [IpAddr::from([10, 0, 0, 1])]);
+        assert_eq!(records.chain, ["edge.test"]);
+    }
+
+    #[test]
+    fn an_answer_may_break_off_after_the_answers() {
+        let (question, packet) = question_and_answer();
+        // The EDNS record at the end is 11 bytes.
+        let short = &packet[..packet.len() - 4];
+        assert!(matches!(judge(short, &question), Some(Reply::Records(_))));
+    }
+
+    #[test]
+    fn an_answer_cut_anywhere_else_is_a_stray_or_unreadable() {
+        let (question, packet) = question_and_answer();
+        let answers_end = packet.len() - 11;
+        for length in 0..answers_end {
+            let reply = judge(&packet[..length], &question);
+            assert!(
+                matches!(reply, None | Some(Reply::No(NoAddress::Unreadable(_)))),
+                "cut to {length}: {reply:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn no_flipped_bit_makes_an_answer_out_of_another_question() {
+        let (question, packet) = question_and_answer();
+        let question_end = 12 + question.query.name().len() + 4;
+        for bit in 0..packet.len() * 8 {
+            let mut flipped = packet.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            let reply = judge(&flipped, &question);
+            // Bit 5 of a letter is its case, which does not count.
+            let in_id = bit < 16;
+            let in_question = (12 * 8..question_end * 8).contains(&bit) && bit % 8 != 5;
+            assert!(reply.is_none() || !(in_id || in_question), "bit {bit}: {reply:?}");
+        }
+    }
 }

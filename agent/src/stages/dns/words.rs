@@ -51,11 +51,10 @@ pub(super) fn listed<T: Display>(items: &[T], total: usize) -> String {
 pub(super) fn warning(host: &str, lookup: &Lookup, found: &Found, conf: &Conf) -> Option<Finding> {
     let troubles: Vec<&Heard> = lookup.heard.iter().filter(|heard| !heard.why.is_final()).collect();
     let worst = troubles.first()?;
-    let silent = troubles.iter().any(|heard| matches!(heard.why, NoAddress::Silent { .. }));
-    let cost = match (silent, conf.rotate) {
-        (false, _) => String::new(),
-        (true, false) => format!(" and every lookup waits {} s first", conf.timeout.as_secs()),
-        (true, true) => format!(" and by turns (`rotate`) a lookup waits {} s first", conf.timeout.as_secs()),
+    let cost = match (waited_for(&troubles, conf), conf.rotate) {
+        (0, _) => String::new(),
+        (seconds, false) => format!(" and every lookup waits {seconds} s for it"),
+        (seconds, true) => format!(" and by turns (`rotate`) a lookup waits {seconds} s for it"),
     };
     let text = format!(
         "{host} was found through {}, but not every question was answered{cost}: {}",
@@ -65,13 +64,28 @@ pub(super) fn warning(host: &str, lookup: &Lookup, found: &Found, conf: &Conf) -
     Some(Finding::new(dns::cause(&worst.why), text).at(server(worst.server)))
 }
 
+/// How many seconds containerd waits for the servers that are silent: once for each before one that answers, and
+/// in every round where none does. A and AAAA wait side by side.
+fn waited_for(troubles: &[&Heard], conf: &Conf) -> u64 {
+    let seconds = |kind: RecordType| {
+        let silent = troubles
+            .iter()
+            .filter(|heard| heard.kind == kind)
+            .filter(|heard| matches!(heard.why, NoAddress::Silent { .. }));
+        let silent = silent.count();
+        let rounds = if silent >= conf.servers.len() { conf.attempts } else { 1 };
+        silent as u64 * u64::from(rounds) * conf.timeout.as_secs()
+    };
+    seconds(RecordType::A).max(seconds(RecordType::AAAA))
+}
+
 /// Why the host has no address; nothing where no server was heard at all.
 pub(super) fn failure(host: &str, lookup: &Lookup, note: Option<&str>) -> Option<Finding> {
     let telling = telling(host, lookup);
     let deciding = deciding(&telling)?;
     let asked: Vec<&str> = lookup.asked.iter().map(bare).collect();
     let mut asides: Vec<String> = Vec::new();
-    if asked != [host] {
+    if asked != [host.trim_end_matches('.')] {
         asides.push(format!("asked as {}", listed(&asked, asked.len())));
     }
     asides.extend(note.map(str::to_owned));

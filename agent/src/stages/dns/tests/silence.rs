@@ -66,7 +66,7 @@ async fn a_silent_server_leaves_time_for_the_next_and_says_what_it_costs() {
     assert!(start.elapsed() < SHORT * 2, "{:?}", start.elapsed());
     let warning = pass.warning.unwrap();
     assert_eq!(warning.place, bad.address.to_string());
-    assert!(warning.text.contains("every lookup waits 5 s first"), "{}", warning.text);
+    assert!(warning.text.contains("every lookup waits 5 s for it"), "{}", warning.text);
     assert!(
         warning.text.ends_with(&format!("{} did not answer within 0.3 s", bad.address)),
         "{}",
@@ -114,6 +114,8 @@ async fn an_unanswered_aaaa_beside_a_good_a_is_a_warning() {
     let pass = look_up(&conf(&[&server], ""), "quay.test", SHORT).await.unwrap();
     assert_eq!(texts(&pass.product), ["10.0.0.1", "10.0.0.2"]);
     let warning = pass.warning.unwrap();
+    // One server, twice 5 s.
+    assert!(warning.text.contains("every lookup waits 10 s for it"), "{}", warning.text);
     assert!(warning.text.ends_with("did not answer within 0.6 s (asked for AAAA)"), "{}", warning.text);
 }
 
@@ -129,4 +131,27 @@ async fn without_time_nothing_is_decided() {
     let server = Server::start(good).await;
     let result = look_up(&conf(&[&server], ""), "quay.test", Duration::ZERO).await;
     assert!(matches!(result, Err(Stop::Undecided(..))), "{result:?}");
+}
+
+#[tokio::test]
+async fn a_server_that_is_slow_gets_the_second_chance_that_go_gives_it() {
+    // Sent at 0 s and again at 0.5 s, given up at 1 s; the second round's question is the third packet.
+    let count = Arc::new(AtomicU32::new(0));
+    let server = Server::start(move |asked| match asked.kind {
+        RecordType::A if count.fetch_add(1, Ordering::Relaxed) < 2 => silent(asked),
+        _ => good(asked),
+    })
+    .await;
+    let pass = look_up(&conf(&[&server], "options timeout:1"), "quay.test", LIMIT).await.unwrap();
+    assert_eq!(texts(&pass.product), ["10.0.0.1", "10.0.0.2"]);
+    assert!(pass.warning.unwrap().text.ends_with("did not answer within 1 s (asked for A)"));
+}
+
+#[tokio::test]
+async fn the_rounds_of_a_silent_server_are_told_as_one_wait() {
+    let server = Server::start(silent).await;
+    let conf = conf(&[&server], "search a.test b.test\noptions timeout:1 ndots:5");
+    let finding = failure(look_up(&conf, "quay.test", Duration::from_secs(20)).await);
+    assert!(finding.text.ends_with("did not answer within 2 s"), "{}", finding.text);
+    assert_eq!(server.asked(RecordType::A), ["quay.test.a.test."; 4]);
 }
