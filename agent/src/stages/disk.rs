@@ -1,1 +1,329 @@
-//! Stage disk.
+//! Stage `disk`: bytes and inodes of the file systems that hold containerd's content and snapshots.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::fs::{StatVfsMountFlags, statvfs};
+use rustix::io::Errno;
+use sysinfo::{DiskRefreshKind, Disks};
+use tokio::sync::Semaphore;
+
+use super::{Checked, Pass, Seen, Stop};
+use crate::classify::disk::{self, FileSystem, Level};
+use crate::model::{Finding, Reading};
+
+pub use crate::classify::disk::Limits;
+
+/// How many threads may wait in the kernel for a file system at once. One that hangs (a dead disk, NFS) holds its
+/// thread for ever; without this bound every round would add one.
+static LOOKS: Semaphore = Semaphore::const_new(4);
+
+/// [`measure`] on a thread of its own, given up after `patience`: statvfs on a file system that hangs never returns,
+/// and such a file system is a failed disk.
+///
+/// # Errors
+/// As [`measure`]; a file system that does not answer in time is `disk_error`.
+pub async fn measure_within(
+    content: &Path,
+    snapshots: &Path,
+    limits: Limits,
+    patience: Duration,
+) -> Checked<()> {
+    let (content, snapshots) = (content.to_owned(), snapshots.to_owned());
+    let place = content.display().to_string();
+    let look = async {
+        let turn = LOOKS.acquire().await;
+        tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            measure(&content, &snapshots, limits)
+        })
+        .await
+    };
+    match tokio::time::timeout(patience, look).await {
+        Ok(Ok(checked)) => checked,
+        Ok(Err(broken)) => {
+            Err(Stop::Undecided(format!("looking at the disk broke off: {broken}"), Seen::default()))
+        }
+        Err(_) => {
+            let text =
+                format!("the file system of {place} did not answer within {} s", patience.as_secs_f32());
+            Err(Finding::new(disk::unreadable(), text).at(place).into())
+        }
+    }
+}
+
+/// Measures both file systems and holds them against the limits. It blocks: [`measure_within`] is for async callers.
+///
+/// # Errors
+/// Failed: read-only, less than `fail_free_percent` of bytes or inodes free, or statvfs fails. Undecided: a path is
+/// not to be seen from here.
+pub fn measure(content: &Path, snapshots: &Path, limits: Limits) -> Checked<()> {
+    let mut seen = Seen::default();
+    let mut worst: Option<(Level, Finding)> = None;
+    let mut unseen = None;
+    let mut words = Vec::new();
+    for (role, path) in [(Role::Content, content), (Role::Snapshots, snapshots)] {
+        match look(path) {
+            Ok(fs) => {
+                seen.readings.extend(role.readings(&fs));
+                words.push(format!("{}: {}", role.label(), describe(&fs)));
+                if let Some((level, finding)) = judge(role, path, &fs, limits)
+                    && worst.as_ref().is_none_or(|(worst, _)| level > *worst)
+                {
+                    worst = Some((level, finding));
+                }
+            }
+            Err(Blind::Fails(finding)) => worst = Some((Level::Fail, finding)),
+            Err(Blind::Unseen(why)) => unseen = unseen.or(Some(why)),
+        }
+    }
+    words.dedup_by_key(|words| words.split_once(": ").map(|(_, rest)| rest.to_owned()));
+    seen.detail = words.join("; ");
+    match (worst, unseen) {
+        (Some((Level::Fail, finding)), _) => Err(Stop::Failed(finding, seen)),
+        (_, Some(why)) => Err(Stop::Undecided(why, seen)),
+        (worst, None) => Ok(Pass::new((), seen).warn(worst.map(|(_, finding)| finding))),
+    }
+}
+
+/// Bytes for people, in powers of ten (`1.2 GB`).
+pub(super) fn size_text(bytes: u64) -> String {
+    #[allow(clippy::cast_precision_loss)] // Three digits are shown.
+    let mut value = bytes as f64;
+    for unit in ["bytes", "kB", "MB", "GB"] {
+        if value < 1000.0 {
+            return if unit == "bytes" { format!("{bytes} bytes") } else { format!("{value:.1} {unit}") };
+        }
+        value /= 1000.0;
+    }
+    format!("{value:.1} TB")
+}
+
+// === impl Role ===
+
+/// What containerd keeps there.
+#[derive(Clone, Copy)]
+enum Role {
+    Content,
+    Snapshots,
+}
+
+impl Role {
+    fn label(self) -> &'static str {
+        match self {
+            Role::Content => "content",
+            Role::Snapshots => "snapshots",
+        }
+    }
+
+    #[allow(clippy::cast_precision_loss)] // Metrics are floating point.
+    fn readings(self, fs: &FileSystem) -> [(Reading, f64); 4] {
+        let names = match self {
+            Role::Content => [
+                Reading::ContentSize,
+                Reading::ContentFree,
+                Reading::ContentInodes,
+                Reading::ContentInodesFree,
+            ],
+            Role::Snapshots => [
+                Reading::SnapshotsSize,
+                Reading::SnapshotsFree,
+                Reading::SnapshotsInodes,
+                Reading::SnapshotsInodesFree,
+            ],
+        };
+        let values = [fs.size, fs.free, fs.inodes, fs.inodes_free];
+        std::array::from_fn(|i| (names[i], values[i] as f64))
+    }
+}
+
+// === Looking ===
+
+/// Why there are no numbers.
+enum Blind {
+    /// The file system itself fails.
+    Fails(Finding),
+    /// It cannot be seen from here.
+    Unseen(String),
+}
+
+fn look(path: &Path) -> Result<FileSystem, Blind> {
+    let place = path.display();
+    match numbers(path) {
+        Ok(fs) => Ok(fs),
+        Err(Errno::NOENT | Errno::NOTDIR) => Err(Blind::Unseen(format!(
+            "{place}, where containerd keeps its data, is not to be seen from here: \
+             mount the node's directory at the same path, read-only is enough"
+        ))),
+        // containerd keeps its root 0700 since CVE-2024-25621, so without root the path cannot be entered; the mount
+        // point above it can, and has the same numbers.
+        Err(Errno::ACCESS | Errno::PERM) => {
+            holder(path).and_then(|mount| numbers(&mount.point).ok()).ok_or_else(|| {
+                Blind::Unseen(format!(
+                    "{place}, where containerd keeps its data, may not be entered: run as root, or mount it alone"
+                ))
+            })
+        }
+        Err(error) => {
+            let text = format!("the file system of {place} fails: {}", io::Error::from(error));
+            Err(Blind::Fails(Finding::new(disk::unreadable(), text).at(place.to_string())))
+        }
+    }
+}
+
+fn numbers(path: &Path) -> Result<FileSystem, Errno> {
+    let fs = statvfs(path)?;
+    Ok(FileSystem {
+        size: fs.f_blocks.saturating_mul(fs.f_frsize),
+        free: fs.f_bavail.saturating_mul(fs.f_frsize),
+        inodes: fs.f_files,
+        inodes_free: fs.f_favail,
+        read_only: fs.f_flag.contains(StatVfsMountFlags::RDONLY),
+    })
+}
+
+/// Where a file system is mounted.
+struct Mount {
+    point: PathBuf,
+    /// `ext4 on /dev/sda1`.
+    what: String,
+}
+
+/// The mount that holds `path`, as far as it can be said: sysinfo leaves out network file systems, so a mount of
+/// another device than the path's own is not taken for it.
+fn holder(path: &Path) -> Option<Mount> {
+    let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let disks = Disks::new_with_refreshed_list_specifics(DiskRefreshKind::nothing()).ok()?;
+    let disk = disks
+        .iter()
+        .filter(|disk| real.starts_with(disk.mount_point()))
+        .max_by_key(|disk| disk.mount_point().components().count())?;
+    let device = std::os::unix::fs::MetadataExt::dev;
+    if std::fs::metadata(&real).is_ok_and(|path| disk.id() != Some(device(&path))) {
+        return None;
+    }
+    let what = format!("{} on {}", disk.file_system().to_string_lossy(), disk.name().to_string_lossy());
+    Some(Mount { point: disk.mount_point().to_owned(), what })
+}
+
+fn judge(role: Role, path: &Path, fs: &FileSystem, limits: Limits) -> Option<(Level, Finding)> {
+    let (level, cause) = disk::cause(fs, limits)?;
+    let mount = holder(path);
+    let point = mount.as_ref().map_or(path, |mount| &mount.point).display().to_string();
+    let what = mount.as_ref().map_or(String::new(), |mount| format!(" ({})", mount.what));
+    let text = format!(
+        "the file system at {point}{what} that holds containerd's {}: {}",
+        role.label(),
+        describe(fs)
+    );
+    Some((level, Finding::new(cause, text).at(point)))
+}
+
+/// `read-only, 12.0% of 40.0 GB and 80.1% of 2621440 inodes free`.
+fn describe(fs: &FileSystem) -> String {
+    let read_only = if fs.read_only { "read-only, " } else { "" };
+    let bytes = fs.free_percent().unwrap_or_default();
+    let inodes = match fs.inodes_free_percent() {
+        Some(percent) => format!(" and {percent:.1}% of {} inodes", fs.inodes),
+        None => String::new(),
+    };
+    format!("{read_only}{bytes:.1}% of {}{inodes} free", size_text(fs.size))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ANY: Limits = Limits { warn_free_percent: 0.0, fail_free_percent: 0.0 };
+    const NONE: Limits = Limits { warn_free_percent: 101.0, fail_free_percent: 101.0 };
+
+    fn reading(seen: &Seen, wanted: Reading) -> f64 {
+        seen.readings.iter().find(|(reading, _)| *reading == wanted).expect("it is read").1
+    }
+
+    #[test]
+    fn a_real_file_system_has_numbers_that_fit_together() {
+        let folder = tempfile::tempdir().unwrap();
+        let pass = measure(folder.path(), folder.path(), ANY).expect("there is room by any limit");
+        assert!(pass.warning.is_none());
+        assert_eq!(pass.seen.readings.len(), 8);
+        let size = reading(&pass.seen, Reading::ContentSize);
+        let free = reading(&pass.seen, Reading::ContentFree);
+        assert!(size > 0.0 && free <= size, "{free} of {size}");
+        assert!(
+            reading(&pass.seen, Reading::SnapshotsInodesFree)
+                <= reading(&pass.seen, Reading::SnapshotsInodes)
+        );
+        assert_eq!(
+            pass.seen.detail.matches("free").count(),
+            1,
+            "one file system is told once: {}",
+            pass.seen.detail
+        );
+    }
+
+    #[test]
+    fn too_little_room_fails_with_the_place_and_still_has_numbers() {
+        let folder = tempfile::tempdir().unwrap();
+        let Err(Stop::Failed(finding, seen)) = measure(folder.path(), folder.path(), NONE) else {
+            panic!("nothing has 101 % free");
+        };
+        assert_eq!(finding.cause.label(), "disk_full");
+        assert!(folder.path().canonicalize().unwrap().starts_with(&finding.place), "{}", finding.place);
+        assert_eq!(seen.readings.len(), 8);
+    }
+
+    #[test]
+    fn too_little_room_soon_is_a_warning() {
+        let limits = Limits { warn_free_percent: 101.0, fail_free_percent: 0.0 };
+        let folder = tempfile::tempdir().unwrap();
+        let pass = measure(folder.path(), folder.path(), limits).expect("a warning passes");
+        assert_eq!(pass.warning.expect("there is one").cause.label(), "disk_full");
+    }
+
+    #[test]
+    fn a_path_that_is_not_mounted_here_is_undecided_and_says_what_to_mount() {
+        let folder = tempfile::tempdir().unwrap();
+        let Err(Stop::Undecided(why, seen)) = measure(folder.path(), &folder.path().join("absent"), ANY)
+        else {
+            panic!("half of it is not there");
+        };
+        assert!(why.contains("absent") && why.contains("mount"), "{why}");
+        assert_eq!(seen.readings.len(), 4, "what is there is measured");
+    }
+
+    #[test]
+    fn a_read_only_file_system_is_a_disk_error() {
+        let fs = FileSystem { size: 100, free: 100, read_only: true, ..FileSystem::default() };
+        let (level, finding) = judge(Role::Content, Path::new("/"), &fs, ANY).expect("it is read-only");
+        assert_eq!((level, finding.cause.label(), finding.place.as_str()), (Level::Fail, "disk_error", "/"));
+        assert!(finding.text.contains("read-only"), "{}", finding.text);
+    }
+
+    #[tokio::test]
+    async fn the_fence_lets_an_answer_through() {
+        let folder = tempfile::tempdir().unwrap();
+        let checked = measure_within(folder.path(), folder.path(), ANY, Duration::from_secs(10)).await;
+        assert!(checked.is_ok(), "{checked:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_file_system_that_never_answers_is_a_disk_error() {
+        let all = LOOKS.acquire_many(4).await.expect("the fence is never closed");
+        let checked = measure_within(Path::new("/"), Path::new("/"), ANY, Duration::from_secs(10)).await;
+        drop(all);
+        let Err(Stop::Failed(finding, _)) = checked else { panic!("{checked:?}") };
+        assert_eq!((finding.cause.label(), finding.place.as_str()), ("disk_error", "/"));
+    }
+
+    #[test]
+    fn sizes_are_told_in_a_unit_that_fits() {
+        let check = |bytes, expect| assert_eq!(size_text(bytes), expect);
+        check(0, "0 bytes");
+        check(999, "999 bytes");
+        check(1_200_000, "1.2 MB");
+        check(40_000_000_000, "40.0 GB");
+        check(5_000_000_000_000, "5.0 TB");
+    }
+}
