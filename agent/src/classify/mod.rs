@@ -3,6 +3,7 @@
 pub mod clock;
 pub mod disk;
 pub mod dns;
+pub mod grpc;
 pub mod http;
 pub mod os;
 pub mod text;

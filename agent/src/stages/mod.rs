@@ -10,6 +10,7 @@ pub mod auth;
 pub mod clock;
 pub mod disk;
 pub mod dns;
+mod grpc;
 pub mod http;
 pub mod manifest;
 pub mod ping;
