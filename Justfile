@@ -1,0 +1,60 @@
+# Every command of the project. CI runs `./just test` and nothing else.
+
+set shell := ["bash", "-euo", "pipefail", "-c"]
+
+target := env("CARGO_TARGET_DIR", justfile_directory() / "target")
+
+# What the benchmarks and the demo run.
+export PULLSCOPE := env("PULLSCOPE", target / "release/pullscope")
+
+# The list of commands.
+default:
+    @"{{ just_executable() }}" --justfile "{{ justfile() }}" --list --unsorted
+
+# Install what is missing on Debian (as root): all, or only what a build, the tests, the demo or the benchmarks need.
+setup for="all":
+    @tools/setup {{ for }}
+
+# The debug build.
+build: (setup "build")
+    cargo build --workspace --locked
+
+# The stripped release binary.
+release: (setup "build")
+    cargo build --release --locked --package pullscope
+
+# Everything that CI checks: format, lints, docs, scripts and tests.
+test: (setup "test") lint
+    @tools/test
+
+# Format, lints, docs and scripts, without a warning.
+lint: (setup "test")
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets --locked -- -D warnings
+    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --quiet
+    shellcheck just .ci/run demo/run tools/*
+
+# The main job on real servers: a private containerd, one healthy registry and eight broken ones.
+demo:
+    @demo/run
+
+# RSS and CPU beside prometheus-blackbox-exporter: 20 TLS registries, measured for some minutes (as root).
+bench-footprint minutes="3": (setup "bench") release
+    @tools/sandbox tests/bench/footprint {{ minutes }}
+
+# A wire lane against its round trips, over a link of 20 ms (as root).
+bench-latency runs="20": (setup "bench") release
+    @tools/sandbox tests/bench/latency {{ runs }}
+
+# The time that /metrics takes with 50 registries (as root).
+bench-scrape: (setup "bench") release
+    @tools/sandbox tests/bench/scrape
+
+# The container image, where buildah is installed.
+image tag="pullscope:latest":
+    buildah build --tag "{{ tag }}" .
+
+# Remove what builds have left.
+clean:
+    cargo clean
+    rm -rf .cache
