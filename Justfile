@@ -32,7 +32,7 @@ lint: (setup "test")
     cargo fmt --all --check
     cargo clippy --workspace --all-targets --locked -- -D warnings
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --quiet
-    shellcheck just .ci/run demo/run tools/*
+    shellcheck --external-sources just .ci/run tools/* demo/run demo/as-root demo/without-root demo/push-image
 
 # The main job on real servers: a private containerd, one healthy registry and eight broken ones.
 demo:
