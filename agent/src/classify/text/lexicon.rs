@@ -1,0 +1,154 @@
+//! The words that rules name, numbered, so that a message's words are compared as numbers.
+
+use std::collections::HashMap;
+
+/// The number of every word that no rule names.
+pub(super) const UNKNOWN: u16 = 0;
+/// The number that stands for the beginning of a web page.
+pub(super) const HTML: u16 = 1;
+
+/// The longest word of the table; longer ones are not looked up.
+const MAX_WORD: usize = 40;
+
+/// Words whose quoted value is a message, not a name: keys of JSON and logfmt, and the kubelet's reasons.
+const KEYS: [&str; 12] = [
+    "code",
+    "message",
+    "msg",
+    "error",
+    "err",
+    "reason",
+    "cause",
+    "desc",
+    "detail",
+    "value",
+    "errimagepull",
+    "imagepullbackoff",
+];
+
+/// Words behind which a name follows, with the word before them where that matters.
+const INTRODUCTIONS: [(&str, &str); 11] = [
+    ("", "lookup"),
+    ("", "manifests"),
+    ("pull", "image"),
+    ("pulling", "image"),
+    ("reading", "manifest"),
+    ("denied", "for"),
+    ("manifest", "for"),
+    ("from", "host"),
+    ("container", "registry"),
+    ("docker", "registry"),
+    ("to", "repository"),
+];
+
+/// The table of words. It only grows while rules are compiled.
+#[derive(Debug)]
+pub(super) struct Lexicon {
+    numbers: HashMap<String, u16>,
+    /// Open addressing, a power of two, at most half full.
+    slots: Vec<Slot>,
+    keys: Vec<u16>,
+    introductions: Vec<(u16, u16)>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Slot {
+    hash: u32,
+    number: u16,
+    length: u8,
+    letters: [u8; MAX_WORD],
+}
+
+const EMPTY: Slot = Slot { hash: 0, number: UNKNOWN, length: 0, letters: [0; MAX_WORD] };
+
+impl Lexicon {
+    /// A table with the words that the lexer itself needs.
+    pub(super) fn new() -> Lexicon {
+        let mut lexicon = Lexicon {
+            numbers: HashMap::from([("<unknown>".to_owned(), UNKNOWN), ("<html>".to_owned(), HTML)]),
+            slots: Vec::new(),
+            keys: Vec::new(),
+            introductions: Vec::new(),
+        };
+        lexicon.keys = KEYS.iter().map(|word| lexicon.number(word)).collect();
+        lexicon.introductions = INTRODUCTIONS
+            .iter()
+            .map(|(before, word)| {
+                let before = if before.is_empty() { UNKNOWN } else { lexicon.number(before) };
+                (before, lexicon.number(word))
+            })
+            .collect();
+        lexicon
+    }
+
+    /// The number of a rule's word, new if need be.
+    ///
+    /// # Panics
+    /// If the word is longer than the table holds or not in lower case: a mistake in the rules, which a test meets.
+    pub(super) fn number(&mut self, word: &str) -> u16 {
+        assert!(word.len() <= MAX_WORD, "{word}: too long for the lexicon");
+        assert!(!word.bytes().any(|b| b.is_ascii_uppercase()), "{word}: words of rules are in lower case");
+        let next = u16::try_from(self.numbers.len()).expect("rules have fewer than 65536 words");
+        *self.numbers.entry(word.to_owned()).or_insert(next)
+    }
+
+    /// Builds the table that [`Lexicon::word`] reads.
+    pub(super) fn seal(&mut self) {
+        let size = (self.numbers.len() * 4).next_power_of_two();
+        self.slots = vec![EMPTY; size];
+        for (word, &number) in &self.numbers {
+            let mut slot = Slot {
+                hash: hash(word.as_bytes()),
+                number,
+                length: word.len() as u8,
+                letters: [0; MAX_WORD],
+            };
+            slot.letters[..word.len()].copy_from_slice(word.as_bytes());
+            let mut at = slot.hash as usize & (size - 1);
+            while self.slots[at].length != 0 {
+                at = (at + 1) & (size - 1);
+            }
+            self.slots[at] = slot;
+        }
+    }
+
+    /// The number of a message's word, whatever its case, if a rule names it.
+    pub(super) fn word(&self, word: &[u8]) -> Option<u16> {
+        if word.is_empty() || word.len() > MAX_WORD {
+            return None;
+        }
+        let hash = hash(word);
+        let mut at = hash as usize & (self.slots.len() - 1);
+        loop {
+            let slot = &self.slots[at];
+            if slot.length == 0 {
+                return None;
+            }
+            if slot.hash == hash
+                && slot.length as usize == word.len()
+                && slot.letters[..word.len()].eq_ignore_ascii_case(word)
+            {
+                return Some(slot.number);
+            }
+            at = (at + 1) & (self.slots.len() - 1);
+        }
+    }
+
+    /// Whether a quoted word behind this one is a message.
+    pub(super) fn is_key(&self, word: u16) -> bool {
+        self.keys.contains(&word)
+    }
+
+    /// Whether a name follows these two words.
+    pub(super) fn introduces(&self, before: u16, word: u16) -> bool {
+        word != UNKNOWN
+            && self.introductions.iter().any(|(b, w)| *w == word && (*b == UNKNOWN || *b == before))
+    }
+}
+
+/// FNV-1a over the letters in lower case.
+fn hash(word: &[u8]) -> u32 {
+    word.iter().fold(0x811c_9dc5, |hash, byte| {
+        (hash ^ u32::from(byte.to_ascii_lowercase())).wrapping_mul(0x0100_0193)
+    })
+}
