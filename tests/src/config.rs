@@ -1,0 +1,90 @@
+//! What a scenario tells pullscope: its configuration file and docker config.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Map, json};
+
+use crate::Fallible;
+use crate::scenario::{Containerd, Scenario};
+use crate::world::World;
+
+/// How long rounds and stages are.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace<'a> {
+    /// From round to round.
+    pub interval: &'a str,
+    /// One stage.
+    pub timeout: &'a str,
+}
+
+/// Writes the configuration to `NAME.yaml` in the world's directory.
+pub fn write(
+    name: &str,
+    scenario: &Scenario,
+    world: &World,
+    listen: SocketAddr,
+    pace: Pace<'_>,
+) -> Fallible<PathBuf> {
+    // Pulls only through a containerd of the scenario's own: the shared one does not know the scenario's names.
+    let own = matches!(scenario.world.containerd, Containerd::Own | Containerd::Killed);
+    let via = if own { "cri" } else { "off" };
+    // The machine's own disk is not on trial; a scenario's disk is.
+    let disk = if scenario.world.disk.is_some() { (15, 5) } else { (2, 1) };
+    let mut yaml = format!(
+        "node: node-1\nlisten: {listen}\ninterval: {}\ntimeout: {}\nresolv_conf: {}\n\
+         containerd:\n  socket: {}\n  config_path: {}\n  config: {}\n\
+         pull:\n  via: {via}\n  interval: 30m\n  timeout: 20s\n\
+         disk:\n  warn_free_percent: {}\n  fail_free_percent: {}\n",
+        pace.interval,
+        pace.timeout,
+        world.resolv_conf().display(),
+        world.socket().display(),
+        world.certs().display(),
+        world.runtime_config().display(),
+        disk.0,
+        disk.1,
+    );
+    if !scenario.config.credentials.is_empty() {
+        let file = world.dir().join("docker.json");
+        fs::write(&file, docker_config(scenario))?;
+        writeln!(yaml, "credentials:\n  docker_config: {}", file.display())?;
+    }
+    yaml.push_str("registries:\n");
+    for registry in scenario.registries() {
+        writeln!(yaml, "  - name: {0}\n    image: {0}/{1}", registry.name, registry.image)?;
+        if registry.plain_http {
+            yaml.push_str("    plain_http: true\n");
+        } else if registry.trusted {
+            writeln!(yaml, "    ca_file: {}", world.authority.trusted().display())?;
+        }
+    }
+    let file = world.dir().join(format!("{name}.yaml"));
+    fs::write(&file, yaml)?;
+    Ok(file)
+}
+
+/// A `config.json` as `docker login` writes it.
+fn docker_config(scenario: &Scenario) -> String {
+    let auths: Map<_, _> = scenario
+        .config
+        .credentials
+        .iter()
+        .map(|(registry, pair)| (registry.clone(), json!({"auth": STANDARD.encode(pair)})))
+        .collect();
+    json!({"auths": auths}).to_string()
+}
+
+/// Every text that no output may contain: passwords, their encoded forms, and the beginning of any signed token.
+pub fn secrets(scenario: &Scenario) -> Vec<String> {
+    let mut secrets = vec![crate::PASSWORD.to_owned(), "eyJ".to_owned()];
+    for pair in scenario.config.credentials.values() {
+        secrets.push(STANDARD.encode(pair));
+        secrets.extend(pair.split_once(':').map(|(_, password)| password.to_owned()));
+    }
+    secrets
+}

@@ -1,0 +1,302 @@
+//! The shape of a scenario file: what stands, what pullscope is told, what it must say. Unknown keys are refused.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::Deserialize;
+
+use crate::world::{disk, dns, nginx, raw, tls};
+use crate::{Fallible, expect};
+
+/// One scenario.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scenario {
+    /// What is broken, in words.
+    pub about: String,
+    /// What stands.
+    #[serde(default)]
+    pub world: World,
+    /// What pullscope is told.
+    #[serde(default)]
+    pub config: Config,
+    /// What `pullscope check` must say.
+    pub expect: expect::Expect,
+    /// What `pullscope agent` must show after two rounds; none: only `check` is run.
+    pub agent: Option<expect::Agent>,
+}
+
+/// What stands.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct World {
+    /// The name servers of resolv.conf, in order.
+    pub dns: Vec<dns::Kind>,
+    /// Names beside, or instead of, those of the servers. A value is a list of hosts whose addresses are meant, of
+    /// `refused` or `blackhole` for an address of that kind, or empty for a name without addresses.
+    pub names: BTreeMap<String, Vec<String>>,
+    /// Aliases (CNAME): name to name.
+    pub aliases: BTreeMap<String, String>,
+    /// The servers.
+    pub server: Vec<Server>,
+    /// containerd.
+    pub containerd: Containerd,
+    /// What is wrong with containerd's disk (with its own containerd only).
+    pub disk: Option<disk::Fault>,
+    /// Images that are on the node before pullscope starts.
+    pub present: Vec<String>,
+}
+
+impl Default for World {
+    fn default() -> World {
+        World {
+            dns: vec![dns::Kind::Dnsmasq],
+            names: BTreeMap::new(),
+            aliases: BTreeMap::new(),
+            server: Vec::new(),
+            containerd: Containerd::Idle,
+            disk: None,
+            present: Vec::new(),
+        }
+    }
+}
+
+/// Which containerd stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Containerd {
+    /// A healthy one that all scenarios share; nothing is pulled.
+    Idle,
+    /// One of the scenario's own, and a test pull through it.
+    Own,
+    /// None: the socket does not exist.
+    Absent,
+    /// The socket is another program's.
+    Other,
+    /// It was killed; the socket's file is still there.
+    Killed,
+}
+
+/// A server.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Server {
+    /// Its name, which the scenario's name servers know.
+    pub host: String,
+    /// What it is.
+    #[serde(default)]
+    pub kind: ServerKind,
+    /// Its port.
+    #[serde(default = "https")]
+    pub port: u16,
+    /// How many IPv4 addresses it has.
+    #[serde(default = "one")]
+    pub addresses: u8,
+    /// Whether it has an IPv6 address as well.
+    #[serde(default)]
+    pub v6: bool,
+    /// What is wrong with its certificate.
+    #[serde(default)]
+    pub certificate: tls::Certificate,
+    /// Who may read from the registry.
+    #[serde(default)]
+    pub auth: Auth,
+    /// Where the registry sends those without a token.
+    #[serde(default = "realm")]
+    pub realm: String,
+    /// What an nginx in front says instead of the registry.
+    #[serde(default)]
+    pub route: Vec<nginx::Route>,
+    /// The front closes each connection after one answer.
+    #[serde(default)]
+    pub one_answer: bool,
+    /// What a raw server does.
+    pub script: Option<raw::Script>,
+}
+
+fn https() -> u16 {
+    443
+}
+
+fn one() -> u8 {
+    1
+}
+
+fn realm() -> String {
+    "https://auth.test/token".to_owned()
+}
+
+/// What a server is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ServerKind {
+    /// docker-registry; behind nginx where there are routes.
+    #[default]
+    Registry,
+    /// nginx alone.
+    Web,
+    /// A script of ours.
+    Raw,
+    /// Nothing listens on its address.
+    Refused,
+    /// Its address never answers.
+    Blackhole,
+}
+
+/// Who may read from a registry.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Auth {
+    /// Everybody.
+    #[default]
+    Open,
+    /// The one user.
+    Basic,
+    /// Bearers of a token.
+    Bearer,
+}
+
+/// What pullscope is told.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// The registries; none: the hosts of all servers that are registries, nothing, or raw.
+    pub registry: Vec<Registry>,
+    /// `user:password` by registry, as in a docker config.
+    pub credentials: BTreeMap<String, String>,
+    /// One stage's time-out of `check`; 2s where it is not told.
+    pub timeout: Option<String>,
+}
+
+/// One registry that pullscope is told to watch.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Registry {
+    /// Its name.
+    pub name: String,
+    /// Repository and tag of the test image.
+    #[serde(default = "image")]
+    pub image: String,
+    /// Whether it is given the scenario's roots.
+    #[serde(default = "yes")]
+    pub trusted: bool,
+    /// Whether plain HTTP is meant.
+    #[serde(default)]
+    pub plain_http: bool,
+}
+
+impl Registry {
+    /// A registry with nothing special.
+    pub fn named(name: &str) -> Registry {
+        Registry { name: name.to_owned(), image: image(), trusted: true, plain_http: false }
+    }
+}
+
+fn image() -> String {
+    "probe/tiny:1".to_owned()
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl Scenario {
+    /// Reads a file; every label in it must be one of the contract's.
+    pub fn read(path: &Path) -> Fallible<Scenario> {
+        let text = std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
+        Scenario::parse(&text).map_err(|e| format!("{}: {e}", path.display()).into())
+    }
+
+    /// Reads the text of a file.
+    pub fn parse(text: &str) -> Fallible<Scenario> {
+        let scenario: Scenario = toml::from_str(text)?;
+        if scenario.about.trim().is_empty() {
+            return Err("about says nothing".into());
+        }
+        let own = scenario.world.containerd == Containerd::Own;
+        if !own && (scenario.world.disk.is_some() || !scenario.world.present.is_empty()) {
+            return Err("disk and present need containerd = \"own\"".into());
+        }
+        scenario.expect.check_labels()?;
+        Ok(scenario)
+    }
+
+    /// The registries that pullscope is told to watch.
+    pub fn registries(&self) -> Vec<Registry> {
+        if !self.config.registry.is_empty() {
+            return self.config.registry.clone();
+        }
+        let watched = |server: &&Server| server.kind != ServerKind::Web;
+        self.world.server.iter().filter(watched).map(|server| Registry::named(&server.name())).collect()
+    }
+
+    /// The programs that the world is made of.
+    pub fn programs(&self) -> Vec<&'static str> {
+        let mut programs = vec!["setpriv", "dnsmasq"];
+        for server in &self.world.server {
+            if server.kind == ServerKind::Registry {
+                programs.push("docker-registry");
+            }
+            if server.kind == ServerKind::Web || server.is_fronted() {
+                programs.push("nginx");
+            }
+            if server.v6 {
+                programs.push("ip");
+            }
+        }
+        if matches!(self.world.containerd, Containerd::Idle | Containerd::Own | Containerd::Killed) {
+            programs.extend(["containerd", "ctr", "unshare", "nsenter", "mount"]);
+        }
+        programs
+    }
+}
+
+impl Server {
+    /// `host`, or `host:port` where the port is not 443: as it stands in image references.
+    pub fn name(&self) -> String {
+        if self.port == https() { self.host.clone() } else { format!("{}:{}", self.host, self.port) }
+    }
+
+    /// Whether an nginx stands in front of the registry.
+    pub fn is_fronted(&self) -> bool {
+        self.kind == ServerKind::Registry
+            && (!self.route.is_empty() || self.one_answer || self.addresses > 1 || self.v6)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str, expect: Result<(), &str>) {
+        match (Scenario::parse(text), expect) {
+            (Ok(_), Ok(())) => {}
+            (Err(error), Err(words)) => assert!(error.to_string().contains(words), "{error}"),
+            (got, _) => panic!("{text}: {got:?} instead of {expect:?}"),
+        }
+    }
+
+    #[test]
+    fn a_world_of_nothing_is_a_world() {
+        check("about = 'x'\n[expect]\nexit = 0", Ok(()));
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused() {
+        check("about = 'x'\n[expect]\nexit = 0\nextra = 1", Err("unknown field"));
+        check("about = 'x'\n[world]\ndsn = []\n[expect]\nexit = 0", Err("unknown field"));
+    }
+
+    #[test]
+    fn a_cause_that_does_not_exist_is_refused() {
+        check(
+            "about = 'x'\n[expect]\nexit = 0\n[[expect.registry]]\nname = 'r'\nstatus = 'failing'\ncause = 'bad'",
+            Err("bad"),
+        );
+    }
+
+    #[test]
+    fn a_scenario_without_words_is_refused() {
+        check("about = ' '\n[expect]\nexit = 0", Err("about"));
+    }
+}

@@ -1,0 +1,95 @@
+//! Addresses of one scenario's own, so that scenarios run side by side with the real port numbers.
+
+use std::cell::Cell;
+use std::fs::{self, File};
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::process::{self, Command};
+
+use rustix::fs::{FlockOperation, flock};
+
+use crate::Fallible;
+
+/// A /24 of 127.0.0.0/8, held by a file lock: no other scenario of this machine gets it, and the kernel gives it
+/// back when this process ends, however it ends.
+#[derive(Debug)]
+pub struct Block {
+    prefix: [u8; 3],
+    next: Cell<u8>,
+    _lock: File,
+}
+
+impl Block {
+    /// Takes a block that nobody holds.
+    pub fn take() -> Fallible<Block> {
+        let dir = std::env::temp_dir().join("pullscope-addresses");
+        fs::create_dir_all(&dir)?;
+        let start = process::id();
+        for step in 0..16_000_u32 {
+            // 127.64.0 to 127.127.255: far from what people use by hand. 4093 is a prime near the block count.
+            let n = start.wrapping_mul(31).wrapping_add(step.wrapping_mul(4093)) % (64 * 256);
+            let (a, b) = (64 + u8::try_from(n / 256)?, u8::try_from(n % 256)?);
+            let lock = File::create(dir.join(format!("127.{a}.{b}")))?;
+            if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok() {
+                return Ok(Block { prefix: [127, a, b], next: Cell::new(1), _lock: lock });
+            }
+        }
+        Err("every block of loopback addresses is taken".into())
+    }
+
+    /// The next address of the block; nothing listens on it yet.
+    pub fn next(&self) -> Ipv4Addr {
+        let last = self.next.get();
+        self.next.set(last.checked_add(1).expect("no scenario needs 255 addresses"));
+        let [a, b, c] = self.prefix;
+        Ipv4Addr::new(a, b, c, last)
+    }
+
+    /// An IPv6 address of the block's own, put on the loopback interface.
+    pub fn next_v6(&self) -> Fallible<V6> {
+        let [_, a, b, c] = self.next().octets();
+        let address = Ipv6Addr::new(0xfd00, 0x7075, 0x6c6c, 0, 0, a.into(), b.into(), c.into());
+        V6::add(address)
+    }
+}
+
+/// An IPv6 address on the loopback interface; taken off again on drop.
+#[derive(Debug)]
+pub struct V6(pub Ipv6Addr);
+
+impl V6 {
+    fn add(address: Ipv6Addr) -> Fallible<V6> {
+        V6::ip("replace", address)?;
+        Ok(V6(address))
+    }
+
+    fn ip(verb: &str, address: Ipv6Addr) -> Fallible<()> {
+        let out = Command::new("ip")
+            .args(["-6", "addr", verb, &format!("{address}/128"), "dev", "lo"])
+            .output()
+            .map_err(|e| format!("ip: {e}"))?;
+        if !out.status.success() {
+            return Err(format!("ip addr {verb}: {}", String::from_utf8_lossy(&out.stderr).trim()).into());
+        }
+        Ok(())
+    }
+}
+
+impl Drop for V6 {
+    fn drop(&mut self) {
+        if let Err(error) = V6::ip("del", self.0) {
+            eprintln!("left on lo: {} ({error})", self.0);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_blocks_never_share_an_address() {
+        let (one, two) = (Block::take().unwrap(), Block::take().unwrap());
+        assert_ne!(one.prefix, two.prefix);
+        assert_ne!(one.next(), one.next());
+    }
+}

@@ -1,0 +1,198 @@
+//! A real, private containerd: its own directories and socket, the CRI plugin on, and a mount namespace in which
+//! /etc/resolv.conf is the scenario's.
+
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use super::process::{self, PATIENCE, Process};
+use crate::Fallible;
+
+/// A running containerd.
+#[derive(Debug)]
+pub struct Containerd {
+    process: Process,
+    home: PathBuf,
+    root: PathBuf,
+}
+
+impl Containerd {
+    /// Starts one with its files in `home`, its data in `root`, its registry hosts in `certs`, and these name servers.
+    pub fn start(home: &Path, root: &Path, certs: &Path, resolv_conf: &Path) -> Fallible<Containerd> {
+        fs::create_dir_all(home)?;
+        fs::write(home.join("config.toml"), configuration(home, root, certs))?;
+        let script = format!(
+            "mount --bind {} /etc/resolv.conf && exec containerd --config {}",
+            resolv_conf.display(),
+            home.join("config.toml").display()
+        );
+        let args = ["--mount", "--propagation", "private", "sh", "-c", &script];
+        let mut process = Process::start("containerd", home, "unshare", &args)?;
+        let (socket, log) = (home.join("c.sock"), home.join("containerd.log"));
+        // The CRI answers "not initialized yet" until its last part has started.
+        process.wait_until("socket and CRI", || {
+            UnixStream::connect(&socket).is_ok()
+                && fs::read_to_string(&log).is_ok_and(|said| said.contains("Start streaming server"))
+        })?;
+        Ok(Containerd { process, home: home.to_owned(), root: root.to_owned() })
+    }
+
+    /// Its gRPC socket.
+    pub fn socket(&self) -> PathBuf {
+        self.home.join("c.sock")
+    }
+
+    /// Its config.toml.
+    pub fn config(&self) -> PathBuf {
+        self.home.join("config.toml")
+    }
+
+    /// All that it has written.
+    pub fn log(&self) -> String {
+        self.process.log()
+    }
+
+    /// Kills it; the socket's file stays.
+    pub fn kill(&mut self) {
+        self.process.kill();
+    }
+
+    /// Runs `ctr` as the kubelet's images see it, with the name servers of this containerd.
+    pub fn ctr(&self, args: &[&str]) -> Fallible<String> {
+        let (pid, socket) = (self.process.id().to_string(), self.socket());
+        let head =
+            ["--target", &pid, "--mount", "ctr", "--address", &socket.to_string_lossy(), "-n", "k8s.io"];
+        process::run("nsenter", &[&head, args].concat())
+    }
+
+    /// Pulls an image as a pod's, and waits until the CRI has taken note of it.
+    pub fn pull(&self, image: &str, certs: &Path) -> Fallible<()> {
+        self.ctr(&["images", "pull", "--hosts-dir", &certs.to_string_lossy(), image])?;
+        let began = Instant::now();
+        let filter = format!("name=={image}");
+        while !self.ctr(&["images", "ls", &filter])?.contains("io.cri-containerd.image=managed") {
+            if began.elapsed() > PATIENCE {
+                return Err(format!("the CRI does not see {image}").into());
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+
+    /// The names of its images.
+    pub fn images(&self) -> Fallible<Vec<String>> {
+        Ok(self.ctr(&["images", "ls", "-q"])?.lines().map(str::to_owned).collect())
+    }
+
+    /// Everything of an image that is on the node: names, blobs, half-fetched blobs, snapshots, leases.
+    pub fn leftovers(&self) -> Fallible<Vec<String>> {
+        let mut found = Vec::new();
+        for args in [&["images", "ls", "-q"][..], &["content", "ls", "-q"], &["leases", "ls", "-q"]] {
+            let told = self.ctr(args)?;
+            found.extend(told.lines().map(|line| format!("{}: {line}", args[0])));
+        }
+        // These two print a heading.
+        for args in [&["content", "active"][..], &["snapshots", "ls"]] {
+            let told = self.ctr(args)?;
+            found.extend(told.lines().skip(1).map(|line| format!("{}: {line}", args[0])));
+        }
+        let content = self.root.join("io.containerd.content.v1.content");
+        for dir in [content.join("blobs/sha256"), content.join("ingest")] {
+            for entry in fs::read_dir(dir).into_iter().flatten() {
+                found.push(format!("file: {}", entry?.path().display()));
+            }
+        }
+        Ok(found)
+    }
+}
+
+fn configuration(home: &Path, root: &Path, certs: &Path) -> String {
+    let (home, root, certs) = (home.display(), root.display(), certs.display());
+    // Without `opt` nothing is made outside of our directories. `restrict_oom_score_adj` lets it start in a container.
+    format!(
+        r#"version = 2
+root = "{root}"
+state = "{home}/state"
+disabled_plugins = [
+  "io.containerd.internal.v1.opt",
+  "io.containerd.snapshotter.v1.aufs",
+  "io.containerd.snapshotter.v1.btrfs",
+  "io.containerd.snapshotter.v1.devmapper",
+  "io.containerd.snapshotter.v1.zfs",
+]
+[grpc]
+address = "{home}/c.sock"
+[ttrpc]
+address = "{home}/c.ttrpc"
+[plugins."io.containerd.grpc.v1.cri"]
+disable_tcp_service = true
+restrict_oom_score_adj = true
+[plugins."io.containerd.grpc.v1.cri".cni]
+conf_dir = "{home}/cni"
+[plugins."io.containerd.grpc.v1.cri".containerd]
+snapshotter = "{snapshotter}"
+[plugins."io.containerd.grpc.v1.cri".registry]
+config_path = "{certs}"
+"#,
+        snapshotter = snapshotter()
+    )
+}
+
+/// `overlayfs`, as on any node; `native` where the temporary directory is itself an overlay, which cannot carry one.
+fn snapshotter() -> &'static str {
+    /// `OVERLAYFS_SUPER_MAGIC` of linux/magic.h.
+    const OVERLAYFS: i64 = 0x794c_7630;
+    let on_overlay = rustix::fs::statfs(std::env::temp_dir()).is_ok_and(|fs| fs.f_type == OVERLAYFS);
+    if on_overlay { "native" } else { "overlayfs" }
+}
+
+/// Writes a hosts.toml that says how `host` itself is spoken to: its scheme and its roots. There is no mirror, yet the
+/// `[host]` table has to be there: 1.6.20 refuses the file without it ("invalid `host` tree").
+pub fn write_host(certs: &Path, host: &str, scheme: &str, roots: Option<&Path>) -> Fallible<()> {
+    let dir = certs.join(host);
+    fs::create_dir_all(&dir)?;
+    let ca = roots.map_or(String::new(), |path| format!("ca = \"{}\"\n", path.display()));
+    Ok(fs::write(dir.join("hosts.toml"), format!("server = \"{scheme}://{host}\"\n{ca}[host]\n"))?)
+}
+
+/// A program that is not containerd, on a socket where containerd should be.
+#[derive(Debug)]
+pub struct Impostor {
+    socket: PathBuf,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Impostor {
+    /// Listens on `socket`, and greets whoever comes as a mail server would.
+    pub fn start(socket: &Path) -> Fallible<Impostor> {
+        let listener = UnixListener::bind(socket)?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let thread = thread::spawn(move || {
+            for mut stream in listener.incoming().flatten() {
+                if stopped.load(Ordering::Relaxed) {
+                    break;
+                }
+                let _ = stream.write_all(b"220 mail.test ESMTP ready\r\n");
+            }
+        });
+        Ok(Impostor { socket: socket.to_owned(), stop, thread: Some(thread) })
+    }
+}
+
+impl Drop for Impostor {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        // Wakes the accept, so that it sees the flag.
+        let _ = UnixStream::connect(&self.socket);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}

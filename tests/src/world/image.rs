@@ -1,0 +1,128 @@
+//! A tiny image, the same bytes every time, put into a registry by the registry's own API.
+
+use std::io::Write as _;
+use std::net::SocketAddr;
+
+use flate2::{Compression, GzBuilder};
+use serde_json::json;
+
+use crate::{Fallible, http};
+
+/// The repository that every registry of the world holds.
+pub const REPOSITORY: &str = "probe/tiny";
+
+/// Its tags: two names of one image, so that removing one must not lose the other.
+pub const TAGS: [&str; 2] = ["1", "2"];
+
+const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
+
+/// Pushes the image to a registry that speaks plain HTTP and asks for nothing.
+pub fn push(registry: SocketAddr) -> Fallible<()> {
+    let tar = tar_of("hello", b"pullscope\n");
+    let layer = gzip(&tar)?;
+    let config = serde_json::to_vec(&json!({
+        "created": "2020-01-01T00:00:00Z",
+        "architecture": architecture(),
+        "os": "linux",
+        "config": {"Cmd": ["/hello"]},
+        "rootfs": {"type": "layers", "diff_ids": [digest(&tar)]},
+        "history": [{"created": "2020-01-01T00:00:00Z", "created_by": "pullscope-tests"}],
+    }))?;
+    let manifest = serde_json::to_vec(&json!({
+        "schemaVersion": 2,
+        "mediaType": MANIFEST,
+        "config": {"mediaType": CONFIG, "digest": digest(&config), "size": config.len()},
+        "layers": [{"mediaType": LAYER, "digest": digest(&layer), "size": layer.len()}],
+    }))?;
+    for blob in [&layer, &config] {
+        put_blob(registry, blob)?;
+    }
+    for tag in TAGS {
+        let path = format!("/v2/{REPOSITORY}/manifests/{tag}");
+        let answer = http::request(registry, "PUT", &path, &[("Content-Type", MANIFEST)], &manifest)?;
+        answer.expect_status(201, &path)?;
+    }
+    Ok(())
+}
+
+/// A monolithic upload: POST for a place, PUT with the digest (OCI distribution 1.0, "POST then PUT").
+fn put_blob(registry: SocketAddr, blob: &[u8]) -> Fallible<()> {
+    let path = format!("/v2/{REPOSITORY}/blobs/uploads/");
+    let begun = http::request(registry, "POST", &path, &[], b"")?;
+    begun.expect_status(202, &path)?;
+    let location = begun.header("location").ok_or("an upload without a Location")?;
+    let path = match location.split_once("://") {
+        Some((_, rest)) => rest.find('/').map_or("/", |at| &rest[at..]),
+        None => location,
+    };
+    let path = format!("{path}{}digest={}", if path.contains('?') { '&' } else { '?' }, digest(blob));
+    let headers = [("Content-Type", "application/octet-stream")];
+    http::request(registry, "PUT", &path, &headers, blob)?.expect_status(201, &path)
+}
+
+/// `sha256:` and the hex digits.
+pub fn digest(bytes: &[u8]) -> String {
+    let hash = ring::digest::digest(&ring::digest::SHA256, bytes);
+    let hex: String = hash.as_ref().iter().map(|b| format!("{b:02x}")).collect();
+    format!("sha256:{hex}")
+}
+
+/// This machine's architecture in Go's words, as images name it.
+fn architecture() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    }
+}
+
+fn gzip(bytes: &[u8]) -> Fallible<Vec<u8>> {
+    let mut encoder = GzBuilder::new().mtime(0).write(Vec::new(), Compression::best());
+    encoder.write_all(bytes)?;
+    Ok(encoder.finish()?)
+}
+
+/// A tar archive (POSIX ustar) of one small file, without any date or owner.
+fn tar_of(name: &str, data: &[u8]) -> Vec<u8> {
+    let mut header = [0_u8; 512];
+    let mut field = |at: usize, text: &[u8]| header[at..at + text.len()].copy_from_slice(text);
+    field(0, name.as_bytes());
+    field(100, b"0000755\0");
+    field(108, b"0000000\0");
+    field(116, b"0000000\0");
+    field(124, format!("{:011o}\0", data.len()).as_bytes());
+    field(136, b"00000000000\0");
+    // The checksum is taken with its own field blank.
+    field(148, b"        ");
+    field(156, b"0");
+    field(257, b"ustar\x0000");
+    let sum: u32 = header.iter().map(|&b| u32::from(b)).sum();
+    header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+    let mut tar = header.to_vec();
+    tar.extend_from_slice(data);
+    // The data fills whole blocks, and two empty blocks end the archive.
+    tar.resize(512 + data.len().next_multiple_of(512) + 1024, 0);
+    tar
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::world::process;
+
+    #[test]
+    fn tar_reads_the_layer() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("layer.tar");
+        std::fs::write(&file, tar_of("hello", b"pullscope\n")).unwrap();
+        assert_eq!(process::run("tar", &["-tf", file.to_str().unwrap()]).unwrap(), "hello\n");
+        assert_eq!(process::run("tar", &["-xOf", file.to_str().unwrap()]).unwrap(), "pullscope\n");
+    }
+
+    #[test]
+    fn the_digest_is_that_of_the_world() {
+        assert_eq!(digest(b""), "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+    }
+}

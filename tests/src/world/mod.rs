@@ -1,0 +1,364 @@
+//! The world of one scenario: real servers on addresses of its own, gone when the value is dropped.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+
+use self::address::{Block, V6};
+use self::containerd::{Containerd, Impostor};
+use self::process::Process;
+use self::raw::Blackhole;
+use self::tls::{Authority, Identity};
+use self::token::Signer;
+use crate::Fallible;
+use crate::scenario::{self, Auth, ServerKind};
+
+pub mod address;
+pub mod containerd;
+pub mod disk;
+pub mod dns;
+pub mod image;
+pub mod nginx;
+pub mod process;
+pub mod raw;
+pub mod registry;
+pub mod tls;
+pub mod token;
+
+/// What all scenarios of a run share: the images, and a containerd that nothing is pulled through.
+#[derive(Debug)]
+pub struct Bench {
+    idle: Option<Containerd>,
+    storage: PathBuf,
+    _dir: TempDir,
+}
+
+impl Bench {
+    /// Makes it, as far as the programs for it are there. Call it from a thread that outlives every scenario.
+    pub fn new() -> Fallible<Bench> {
+        let mut bench = Bench::storage_only()?;
+        if process::is_installed("containerd") {
+            let dir = bench._dir.path();
+            let (home, resolv_conf) = (dir.join("containerd"), dir.join("resolv.conf"));
+            fs::write(&resolv_conf, "# nothing is pulled here\n")?;
+            let certs = home.join("certs.d");
+            bench.idle = Some(Containerd::start(&home, &home.join("root"), &certs, &resolv_conf)?);
+        }
+        Ok(bench)
+    }
+
+    /// Only the images.
+    pub fn storage_only() -> Fallible<Bench> {
+        let dir = tempfile::Builder::new().prefix("pullscope-bench-").tempdir()?;
+        let storage = dir.path().join("storage");
+        if process::is_installed("docker-registry") {
+            let block = Block::take()?;
+            registry::fill(dir.path(), &storage, SocketAddr::new(block.next().into(), 5000))?;
+        }
+        Ok(Bench { idle: None, storage, _dir: dir })
+    }
+}
+
+/// A running world. Fields are dropped in this order: clients before servers, mounts after their users.
+#[derive(Debug)]
+pub struct World {
+    runtime: Runtime,
+    servers: Vec<Running>,
+    name_servers: Vec<dns::Server>,
+    _blackholes: Vec<Blackhole>,
+    _mount: Option<disk::Mount>,
+    _v6: Vec<V6>,
+    /// The addresses of each host, and of `refused` and `blackhole`.
+    pub addresses: BTreeMap<String, Vec<IpAddr>>,
+    /// The scenario's roots.
+    pub authority: Authority,
+    signer: Signer,
+    block: Block,
+    dir: TempDir,
+}
+
+/// containerd as the scenario has it.
+#[derive(Debug)]
+enum Runtime {
+    None,
+    Shared { socket: PathBuf, config: PathBuf },
+    Own(Box<Containerd>),
+    Other { socket: PathBuf, _impostor: Impostor },
+}
+
+/// A running server.
+#[derive(Debug)]
+enum Running {
+    Process { host: String, process: Process },
+    Scripted { _server: raw::Server },
+}
+
+impl World {
+    /// Brings up everything that the scenario names.
+    pub fn build(scenario: &scenario::Scenario, bench: &Bench) -> Fallible<World> {
+        let spec = &scenario.world;
+        let dir = tempfile::Builder::new().prefix("pullscope-").tempdir()?;
+        let mut world = World {
+            runtime: Runtime::None,
+            servers: Vec::new(),
+            name_servers: Vec::new(),
+            _blackholes: Vec::new(),
+            _mount: None,
+            _v6: Vec::new(),
+            addresses: BTreeMap::new(),
+            authority: Authority::new(dir.path())?,
+            signer: Signer::new()?,
+            block: Block::take()?,
+            dir,
+        };
+        for server in &spec.server {
+            world.start_server(server, bench)?;
+        }
+        world.start_dns(spec)?;
+        world.start_containerd(scenario, bench)?;
+        Ok(world)
+    }
+
+    /// Where the scenario's files are.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// An address that nothing listens on yet.
+    pub fn free_address(&self) -> IpAddr {
+        self.block.next().into()
+    }
+
+    /// The resolv.conf that names the scenario's name servers.
+    pub fn resolv_conf(&self) -> PathBuf {
+        self.dir().join("resolv.conf")
+    }
+
+    /// containerd's hosts directory.
+    pub fn certs(&self) -> PathBuf {
+        self.dir().join("certs.d")
+    }
+
+    /// containerd's socket, whatever stands behind it.
+    pub fn socket(&self) -> PathBuf {
+        match &self.runtime {
+            Runtime::Shared { socket, .. } | Runtime::Other { socket, .. } => socket.clone(),
+            Runtime::Own(own) => own.socket(),
+            Runtime::None => self.dir().join("c.sock"),
+        }
+    }
+
+    /// containerd's config.toml; it need not be there.
+    pub fn runtime_config(&self) -> PathBuf {
+        match &self.runtime {
+            Runtime::Shared { config, .. } => config.clone(),
+            Runtime::Own(own) => own.config(),
+            Runtime::None | Runtime::Other { .. } => self.dir().join("config.toml"),
+        }
+    }
+
+    /// The scenario's own containerd.
+    pub fn own_containerd(&self) -> Option<&Containerd> {
+        match &self.runtime {
+            Runtime::Own(own) => Some(own),
+            _ => None,
+        }
+    }
+
+    /// What the servers of this host have written.
+    pub fn log_of(&self, host: &str) -> String {
+        let of_host = self.servers.iter().filter_map(|server| match server {
+            Running::Process { host: h, process } if h == host => Some(process.log()),
+            _ => None,
+        });
+        of_host.collect::<Vec<_>>().join("\n")
+    }
+
+    /// The ends of all logs, to be shown with a failure.
+    pub fn logs(&self) -> String {
+        let mut told = String::new();
+        let mut tell = |name: &str, log: &str| {
+            let lines: Vec<_> = log.lines().collect();
+            let tail = lines[lines.len().saturating_sub(30)..].join("\n");
+            told.push_str(&format!("--- {name}\n{tail}\n"));
+        };
+        for server in &self.servers {
+            if let Running::Process { host, process } = server {
+                tell(host, &process.log());
+            }
+        }
+        for server in &self.name_servers {
+            tell("dns", &server.log());
+        }
+        if let Some(own) = self.own_containerd() {
+            tell("containerd", &own.log());
+        }
+        told
+    }
+
+    /// `@NAME@` in a text, replaced by the first address of that name: addresses differ from run to run.
+    pub fn fill(&self, text: &str) -> String {
+        let mut filled = text.to_owned();
+        for (name, ips) in &self.addresses {
+            if let Some(ip) = ips.first() {
+                filled = filled.replace(&format!("@{name}@"), &ip.to_string());
+            }
+        }
+        filled
+    }
+
+    fn start_server(&mut self, spec: &scenario::Server, bench: &Bench) -> Fallible<()> {
+        let mut ips: Vec<IpAddr> = (0..spec.addresses).map(|_| self.free_address()).collect();
+        if spec.v6 {
+            let v6 = self.block.next_v6()?;
+            ips.push(v6.0.into());
+            self._v6.push(v6);
+        }
+        self.addresses.entry(spec.host.clone()).or_default().extend(&ips);
+        let listen: Vec<_> = ips.iter().map(|&ip| SocketAddr::new(ip, spec.port)).collect();
+        let certificate = match spec.kind {
+            ServerKind::Refused | ServerKind::Blackhole => tls::Certificate::None,
+            _ => spec.certificate,
+        };
+        let identity = self.authority.issue(&spec.host, certificate)?;
+        match spec.kind {
+            ServerKind::Refused => {}
+            ServerKind::Blackhole => {
+                for &address in &listen {
+                    self._blackholes.push(Blackhole::dig(address)?);
+                }
+            }
+            ServerKind::Raw => {
+                let script =
+                    spec.script.ok_or_else(|| format!("{}: a raw server without script", spec.host))?;
+                for &address in &listen {
+                    let tls = identity.as_ref().map(Identity::server_config).transpose()?;
+                    let server = raw::Server::start(address, script, tls)?;
+                    self.servers.push(Running::Scripted { _server: server });
+                }
+            }
+            ServerKind::Web => self.start_nginx(spec, &listen, identity.as_ref(), None)?,
+            ServerKind::Registry if spec.is_fronted() => {
+                let behind = SocketAddr::new(self.free_address(), 5000);
+                self.start_registry(spec, bench, behind, None)?;
+                self.start_nginx(spec, &listen, identity.as_ref(), Some(behind))?;
+            }
+            ServerKind::Registry => self.start_registry(spec, bench, listen[0], identity.as_ref())?,
+        }
+        Ok(())
+    }
+
+    fn start_registry(
+        &mut self,
+        spec: &scenario::Server,
+        bench: &Bench,
+        address: SocketAddr,
+        identity: Option<&Identity>,
+    ) -> Fallible<()> {
+        let auth = match spec.auth {
+            Auth::Open => registry::Auth::Open,
+            Auth::Basic => registry::Auth::Basic,
+            Auth::Bearer => registry::Auth::Bearer(&self.signer, &spec.realm),
+        };
+        let name = format!("registry-{}", spec.host);
+        let process = registry::start(&name, self.dir.path(), &bench.storage, address, identity, auth)?;
+        self.servers.push(Running::Process { host: spec.host.clone(), process });
+        Ok(())
+    }
+
+    fn start_nginx(
+        &mut self,
+        spec: &scenario::Server,
+        listen: &[SocketAddr],
+        identity: Option<&Identity>,
+        behind: Option<SocketAddr>,
+    ) -> Fallible<()> {
+        let token = self.signer.answer()?;
+        let site = nginx::Site {
+            listen,
+            identity,
+            behind,
+            routes: &spec.route,
+            one_answer: spec.one_answer,
+            token: &token,
+        };
+        let process = nginx::start(&format!("nginx-{}", spec.host), self.dir.path(), &site)?;
+        self.servers.push(Running::Process { host: spec.host.clone(), process });
+        Ok(())
+    }
+
+    fn start_dns(&mut self, spec: &scenario::World) -> Fallible<()> {
+        let mut names = self.addresses.clone();
+        for (name, meant) in &spec.names {
+            let mut ips = Vec::new();
+            for what in meant {
+                if !self.addresses.contains_key(what) {
+                    self.add_dead(what)?;
+                }
+                ips.extend(&self.addresses[what]);
+            }
+            names.insert(name.clone(), ips);
+        }
+        let zone = dns::Zone { names, aliases: spec.aliases.clone() };
+        // Two tries of a second: what a scenario waits for in vain it waits for in containerd, too.
+        let mut resolv_conf = "options timeout:1 attempts:1\n".to_owned();
+        for &kind in &spec.dns {
+            let address = self.block.next();
+            self.name_servers.push(dns::Server::start(kind, address, &zone, self.dir.path())?);
+            resolv_conf.push_str(&format!("nameserver {address}\n"));
+        }
+        Ok(fs::write(self.resolv_conf(), resolv_conf)?)
+    }
+
+    /// Makes an address where nothing answers.
+    fn add_dead(&mut self, what: &str) -> Fallible<()> {
+        let ip = self.free_address();
+        match what {
+            "refused" => {}
+            "blackhole" => self._blackholes.push(Blackhole::dig(SocketAddr::new(ip, 443))?),
+            _ => return Err(format!("no server of the scenario is called {what:?}").into()),
+        }
+        self.addresses.insert(what.to_owned(), vec![ip]);
+        Ok(())
+    }
+
+    fn start_containerd(&mut self, scenario: &scenario::Scenario, bench: &Bench) -> Fallible<()> {
+        for registry in scenario.registries() {
+            let roots = registry.trusted.then(|| self.authority.trusted());
+            let scheme = if registry.plain_http { "http" } else { "https" };
+            containerd::write_host(&self.certs(), &registry.name, scheme, roots.as_deref())?;
+        }
+        let spec = &scenario.world;
+        self.runtime = match spec.containerd {
+            scenario::Containerd::Absent => Runtime::None,
+            scenario::Containerd::Other => {
+                let socket = self.dir().join("c.sock");
+                Runtime::Other { _impostor: Impostor::start(&socket)?, socket }
+            }
+            scenario::Containerd::Idle => {
+                let idle = bench.idle.as_ref().ok_or("the shared containerd does not run")?;
+                Runtime::Shared { socket: idle.socket(), config: idle.config() }
+            }
+            scenario::Containerd::Own | scenario::Containerd::Killed => {
+                let home = self.dir().join("containerd");
+                let root = home.join("root");
+                self._mount = spec.disk.map(|fault| disk::Mount::prepare(fault, &root)).transpose()?;
+                let mut own = Containerd::start(&home, &root, &self.certs(), &self.resolv_conf())?;
+                for image in &spec.present {
+                    own.pull(image, &self.certs())?;
+                }
+                if let (Some(mount), Some(fault)) = (&self._mount, spec.disk) {
+                    mount.spoil(fault)?;
+                }
+                if spec.containerd == scenario::Containerd::Killed {
+                    own.kill();
+                }
+                Runtime::Own(Box::new(own))
+            }
+        };
+        Ok(())
+    }
+}

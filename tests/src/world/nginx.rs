@@ -1,0 +1,170 @@
+//! A real nginx: as a front that changes what a registry says, as a token service, or as any other web server.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+
+use serde::Deserialize;
+
+use super::process::Process;
+use super::tls::Identity;
+use crate::{Fallible, PASSWORD, USER};
+
+/// What is answered at one place instead of, or beside, what the registry behind says.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Route {
+    /// In nginx's words: `/v2/` for all below it, `= /v2/` for just that.
+    pub location: String,
+    /// Only for this method; others go to the registry behind.
+    pub method: Option<String>,
+    /// The status to answer with, 444 to cut the connection; none: the registry behind answers.
+    pub status: Option<u16>,
+    /// Headers to add.
+    #[serde(default)]
+    pub headers: BTreeMap<String, String>,
+    /// The body, or for 3xx the address to go to.
+    #[serde(default)]
+    pub body: String,
+    /// Answer with a signed token.
+    #[serde(default)]
+    pub token: bool,
+    /// Ask for the user and the password.
+    #[serde(default)]
+    pub password: bool,
+}
+
+/// What one nginx is to do.
+#[derive(Debug)]
+pub struct Site<'a> {
+    /// Where it listens.
+    pub listen: &'a [SocketAddr],
+    /// Its certificate; none: plain HTTP.
+    pub identity: Option<&'a Identity>,
+    /// The registry behind, on plain HTTP.
+    pub behind: Option<SocketAddr>,
+    /// What it answers by itself.
+    pub routes: &'a [Route],
+    /// Close each connection after one answer.
+    pub one_answer: bool,
+    /// What a token service says.
+    pub token: &'a str,
+}
+
+/// Starts nginx.
+pub fn start(name: &str, dir: &Path, site: &Site<'_>) -> Fallible<Process> {
+    let home = dir.join(name);
+    fs::create_dir_all(&home)?;
+    // nginx takes the password in clear behind {PLAIN}.
+    fs::write(home.join("htpasswd"), format!("{USER}:{{PLAIN}}{PASSWORD}\n"))?;
+    fs::write(home.join("nginx.conf"), configuration(&home, site)?)?;
+    let (prefix, conf) = (home.to_string_lossy(), home.join("nginx.conf"));
+    let args = ["-p", &prefix, "-c", &conf.to_string_lossy(), "-e", "stderr"];
+    let mut process = Process::start(name, dir, "nginx", &args)?;
+    for &address in site.listen {
+        process.wait_for_port(address)?;
+    }
+    Ok(process)
+}
+
+fn configuration(home: &Path, site: &Site<'_>) -> Fallible<String> {
+    let dir = home.display();
+    let mut conf = format!(
+        "daemon off; master_process off; pid {dir}/pid;\nevents {{}}\nhttp {{\n\
+         log_format told '$request_method $request_uri $status $remote_user';\naccess_log /dev/stdout told;\n"
+    );
+    for kind in ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"] {
+        writeln!(conf, "{kind}_temp_path {dir}/{kind};")?;
+    }
+    conf.push_str("server {\n");
+    if site.one_answer {
+        conf.push_str("keepalive_timeout 0;\n");
+    }
+    let ssl = if site.identity.is_some() { " ssl" } else { "" };
+    for address in site.listen {
+        writeln!(conf, "listen {address}{ssl};")?;
+    }
+    if let Some(id) = site.identity {
+        writeln!(conf, "ssl_certificate {}; ssl_certificate_key {};", id.chain.display(), id.key.display())?;
+    }
+    for (n, route) in site.routes.iter().enumerate() {
+        writeln!(conf, "{}", location(n, route, site, home)?)?;
+    }
+    if let Some(behind) = site.behind
+        && !site.routes.iter().any(|route| route.location == "/")
+    {
+        writeln!(conf, "location / {{ {} }}", proxy(behind))?;
+    }
+    conf.push_str("}\n}\n");
+    Ok(conf)
+}
+
+/// One `location` block.
+fn location(n: usize, route: &Route, site: &Site<'_>, home: &Path) -> Fallible<String> {
+    let mut headers = String::new();
+    for (name, value) in &route.headers {
+        write!(headers, "add_header {name} {} always; ", quoted(value)?)?;
+    }
+    let mut block = format!("location {} {{\n", route.location);
+    if route.password {
+        writeln!(block, "auth_basic pullscope; auth_basic_user_file {}/htpasswd;", home.display())?;
+    }
+    let answer = match (route.token, route.status) {
+        (true, _) => format!("default_type application/json; {headers}try_files /{n}.json =500;"),
+        (false, Some(status)) if route.body.is_empty() => format!("{headers}return {status};"),
+        (false, Some(status)) => format!("{headers}return {status} {};", quoted(&route.body)?),
+        (false, None) => headers,
+    };
+    if route.token {
+        // A file, not a `return`: that one comes before the password is asked for.
+        fs::write(home.join(format!("{n}.json")), site.token)?;
+        // nginx serves files to GET only, and a token service must take POST as well: the redirect makes it a GET.
+        writeln!(block, "root {}; error_page 405 =200 $uri;", home.display())?;
+    }
+    match &route.method {
+        Some(method) => writeln!(block, "if ($request_method = {method}) {{ {answer} }}")?,
+        None => writeln!(block, "{answer}")?,
+    }
+    if let Some(behind) = site.behind
+        && (route.status.is_none() || route.method.is_some())
+        && !route.token
+    {
+        writeln!(block, "{}", proxy(behind))?;
+    }
+    block.push('}');
+    if route.token {
+        write!(
+            block,
+            "\nlocation = /{n}.json {{ internal; root {}; default_type application/json; }}",
+            home.display()
+        )?;
+    }
+    Ok(block)
+}
+
+fn proxy(behind: SocketAddr) -> String {
+    format!(
+        "proxy_pass http://{behind}; proxy_set_header Host $http_host; proxy_set_header X-Forwarded-Proto $scheme;"
+    )
+}
+
+/// A string as nginx reads it: in quotes, and without what nginx would take for a variable.
+fn quoted(text: &str) -> Fallible<String> {
+    if text.contains('$') {
+        return Err(format!("nginx would read a variable in {text:?}").into());
+    }
+    Ok(format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_cannot_leave_its_quotes() {
+        assert_eq!(quoted(r#"{"a":"it's"}"#).unwrap(), r#"'{"a":"it\'s"}'"#);
+        assert!(quoted("$host").is_err());
+    }
+}

@@ -1,0 +1,231 @@
+//! Servers that no real program would be: silent, endless, cut, garbled. And addresses that never answer.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use rustix::fd::OwnedFd;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, listen, socket_with, sockopt};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
+use serde::Deserialize;
+
+use crate::Fallible;
+
+/// What the server does with a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Script {
+    /// Accepts, and never says a byte: no handshake either.
+    SilentHandshake,
+    /// Accepts, reads a little, and resets the connection.
+    Reset,
+    /// Reads the request and never answers.
+    SilentAnswer,
+    /// Answers with bytes that are no HTTP.
+    Garbage,
+    /// Answers with a header that never ends.
+    EndlessHeader,
+    /// Answers 200 with a body that never ends.
+    EndlessBody,
+    /// Promises a body of 1000 bytes and closes after ten.
+    CutBody,
+}
+
+/// How long a server of ours keeps on: longer than any time-out of a scenario, short enough to stop.
+const STAMINA: Duration = Duration::from_secs(60);
+
+/// A running scripted server; stopped on drop.
+#[derive(Debug)]
+pub struct Server {
+    address: SocketAddr,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Server {
+    /// Starts the script on `address`, behind TLS where there is a configuration.
+    pub fn start(address: SocketAddr, script: Script, tls: Option<Arc<ServerConfig>>) -> Fallible<Server> {
+        let listener = TcpListener::bind(address).map_err(|e| format!("bind {address}: {e}"))?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let thread = thread::spawn(move || {
+            let mut busy = Vec::new();
+            for stream in listener.incoming().flatten() {
+                if stopped.load(Ordering::Relaxed) {
+                    break;
+                }
+                let (tls, stopped) = (tls.clone(), Arc::clone(&stopped));
+                busy.push(thread::spawn(move || serve(stream, script, tls, &stopped)));
+            }
+            for thread in busy {
+                let _ = thread.join();
+            }
+        });
+        Ok(Server { address, stop, thread: Some(thread) })
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        // Wakes the accept, so that it sees the flag.
+        let _ = TcpStream::connect_timeout(&self.address, Duration::from_secs(1));
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Serves one connection; every error is the client's going away.
+fn serve(stream: TcpStream, script: Script, tls: Option<Arc<ServerConfig>>, stop: &AtomicBool) {
+    let _ = stream.set_read_timeout(Some(Duration::from_millis(100)));
+    let _ = stream.set_write_timeout(Some(Duration::from_millis(100)));
+    match script {
+        Script::SilentHandshake => wait(stream, stop),
+        Script::Reset => reset(stream),
+        _ => match tls.map(ServerConnection::new) {
+            Some(Ok(connection)) => answer(StreamOwned::new(connection, stream), script, stop),
+            Some(Err(_)) => {}
+            None => answer(stream, script, stop),
+        },
+    }
+}
+
+/// Reads and says nothing until the client goes, or the server is stopped.
+fn wait(mut stream: impl Read, stop: &AtomicBool) {
+    let began = Instant::now();
+    let mut buffer = [0; 4096];
+    while !stop.load(Ordering::Relaxed) && began.elapsed() < STAMINA {
+        match stream.read(&mut buffer) {
+            Ok(0) => return,
+            Ok(_) => {}
+            Err(error) if is_slow(&error) => {}
+            Err(_) => return,
+        }
+    }
+}
+
+/// Closes with RST: no lingering, and unread bytes in the buffer.
+fn reset(mut stream: TcpStream) {
+    let _ = stream.read(&mut [0]);
+    let _ = sockopt::set_socket_linger(&stream, Some(Duration::ZERO));
+}
+
+fn answer(mut stream: impl Read + Write, script: Script, stop: &AtomicBool) {
+    if !read_request(&mut stream, stop) {
+        return;
+    }
+    match script {
+        Script::Garbage => {
+            let _ = stream.write_all(&[0xde, 0xad, 0xbe, 0xef, b'\n', 0x1b, b'[', b'2', b'J', b'\n']);
+            let _ = stream.flush();
+        }
+        Script::EndlessHeader => endless(stream, b"HTTP/1.1 200 OK\r\nX-Endless: ", stop),
+        Script::EndlessBody => {
+            endless(stream, b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n<!doctype html>", stop);
+        }
+        Script::CutBody => {
+            let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n";
+            let _ = stream.write_all(format!("{head}{{\"token\":\"").as_bytes());
+            let _ = stream.flush();
+        }
+        Script::SilentAnswer | Script::SilentHandshake | Script::Reset => wait(stream, stop),
+    }
+}
+
+/// Reads up to the empty line; whether there was a request.
+fn read_request(stream: &mut impl Read, stop: &AtomicBool) -> bool {
+    let began = Instant::now();
+    let mut request = Vec::new();
+    let mut buffer = [0; 1024];
+    while !stop.load(Ordering::Relaxed) && began.elapsed() < STAMINA && request.len() < 65_536 {
+        match stream.read(&mut buffer) {
+            Ok(0) => return false,
+            Ok(len) => request.extend_from_slice(&buffer[..len]),
+            Err(error) if is_slow(&error) => continue,
+            Err(_) => return false,
+        }
+        if request.windows(4).any(|four| four == b"\r\n\r\n") {
+            return true;
+        }
+    }
+    false
+}
+
+/// Writes without end, as fast as the client reads.
+fn endless(mut stream: impl Write, head: &[u8], stop: &AtomicBool) {
+    let began = Instant::now();
+    if stream.write_all(head).is_err() {
+        return;
+    }
+    let block = [b'a'; 4096];
+    while !stop.load(Ordering::Relaxed) && began.elapsed() < STAMINA {
+        match stream.write(&block) {
+            Ok(0) => return,
+            Ok(_) => {}
+            Err(error) if is_slow(&error) => {}
+            Err(_) => return,
+        }
+    }
+}
+
+fn is_slow(error: &std::io::Error) -> bool {
+    matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut)
+}
+
+/// An address whose connections never come about: a listener that never accepts, with its queue full. Linux drops
+/// further SYNs, as a firewall would, and no firewall is needed.
+#[derive(Debug)]
+pub struct Blackhole {
+    _held: Vec<OwnedFd>,
+}
+
+impl Blackhole {
+    /// Makes `address` one.
+    pub fn dig(address: SocketAddr) -> Fallible<Blackhole> {
+        let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+        let socket = |flags| socket_with(family, SocketType::STREAM, flags, None);
+        let listener = socket(SocketFlags::CLOEXEC)?;
+        bind(&listener, &address).map_err(|e| format!("bind {address}: {e}"))?;
+        listen(&listener, 0)?;
+        let mut held = vec![listener];
+        // A backlog of 0 holds one connection; the others show that it is full by not coming about.
+        for _ in 0..4 {
+            let client = socket(SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)?;
+            let _ = connect(&client, &address);
+            held.push(client);
+        }
+        Ok(Blackhole { _held: held })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::world::address::Block;
+
+    #[test]
+    fn a_connection_to_a_blackhole_times_out() {
+        let block = Block::take().unwrap();
+        let address = SocketAddr::new(block.next().into(), 443);
+        let _hole = Blackhole::dig(address).unwrap();
+        for _ in 0..3 {
+            let error = TcpStream::connect_timeout(&address, Duration::from_millis(300)).unwrap_err();
+            assert_eq!(error.kind(), std::io::ErrorKind::TimedOut);
+        }
+    }
+
+    #[test]
+    fn a_reset_is_a_reset_and_not_an_end() {
+        let block = Block::take().unwrap();
+        let address = SocketAddr::new(block.next().into(), 443);
+        let _server = Server::start(address, Script::Reset, None).unwrap();
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.write_all(b"hello, is anybody there?").unwrap();
+        let error = stream.read(&mut [0; 16]).unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+    }
+}
