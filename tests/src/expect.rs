@@ -129,6 +129,19 @@ impl Objections {
         self.unless(seen == expected, || format!("{what}: {seen:?} instead of {expected:?}"));
     }
 
+    /// Objects to any text, decoded, that a terminal would obey or that reorders what stands beside it.
+    pub fn unless_tame(&mut self, value: &Value) {
+        match value {
+            Value::String(text) => {
+                let wild = |c: char| c.is_control() || ('\u{202a}'..='\u{202e}').contains(&c);
+                self.unless(!text.contains(wild), || format!("a text that is not escaped: {text:?}"));
+            }
+            Value::Array(items) => items.iter().for_each(|item| self.unless_tame(item)),
+            Value::Object(fields) => fields.values().for_each(|field| self.unless_tame(field)),
+            Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        }
+    }
+
     /// Nothing, or all of them.
     pub fn into_result(self) -> Fallible<()> {
         if self.0.is_empty() { Ok(()) } else { Err(self.0.join("\n").into()) }

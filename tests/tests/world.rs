@@ -1,5 +1,7 @@
 //! The world itself: that its faults are the faults that they are called, by the word of others than pullscope.
 
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
+
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::ops::Deref;
@@ -245,4 +247,15 @@ fn an_address_of_ipv6_is_taken_off_again() {
     assert_eq!(ask(&world, "v6.test", AAAA), Some((0, false, 1)));
     drop(world);
     assert!(http::get(SocketAddr::new(v6, 80), "/").is_err());
+}
+
+#[test]
+fn every_scenario_file_can_be_read() {
+    let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
+    let mut read = 0;
+    for entry in std::fs::read_dir(dir).unwrap() {
+        Scenario::read(&entry.unwrap().path()).unwrap();
+        read += 1;
+    }
+    assert!(read > 50, "only {read} scenarios");
 }

@@ -5,6 +5,7 @@ use std::fs;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use pullscope::model::text;
 use tempfile::TempDir;
 
 use self::address::{Block, V6};
@@ -181,7 +182,8 @@ impl World {
     pub fn logs(&self) -> String {
         let mut told = String::new();
         let mut tell = |name: &str, log: &str| {
-            let lines: Vec<_> = log.lines().collect();
+            // containerd tells its whole configuration on one line.
+            let lines: Vec<_> = log.lines().map(|line| text::cut(line, 400)).collect();
             let tail = lines[lines.len().saturating_sub(30)..].join("\n");
             told.push_str(&format!("--- {name}\n{tail}\n"));
         };
