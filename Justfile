@@ -2,7 +2,7 @@
 
 set shell := ["bash", "-euo", "pipefail", "-c"]
 
-target := env("CARGO_TARGET_DIR", justfile_directory() / "target")
+target := absolute_path(env("CARGO_TARGET_DIR", "target"))
 
 # What the benchmarks and the demo run.
 export PULLSCOPE := env("PULLSCOPE", target / "release/pullscope")

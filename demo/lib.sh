@@ -10,7 +10,7 @@ heading() { printf '\n== %s\n' "$*"; }
 show() {
   local status=0
   printf '\n$ %s\n' "$1"
-  timeout 60 bash -c "$1" || status=$?
+  timeout --foreground 60 bash -c "$1" || status=$?
   ((status == 0)) || printf '(exit status %d)\n' "$status"
 }
 
@@ -20,7 +20,7 @@ place() { sed "s|@HERE@|$PWD|g" "$data/$1" >"$1"; }
 # Waits until a command line succeeds, for at most so many seconds.
 wait_for() {
   local end=$((SECONDS + $1))
-  until timeout 5 bash -c "$2" >/dev/null 2>&1; do
+  until timeout --foreground 5 bash -c "$2" >/dev/null 2>&1; do
     ((SECONDS < end)) || return 1
     sleep 0.2
   done
