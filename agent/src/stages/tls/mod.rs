@@ -1,0 +1,205 @@
+//! Stage tls: the handshake, and the certificate chain judged as containerd's Go would.
+//!
+//! The handshake is let finish whatever the chain is, so that the whole chain can be judged; nothing is sent over a
+//! stream whose chain is rejected. The signature of the handshake itself is always checked.
+
+mod p521;
+mod verifier;
+
+#[cfg(test)]
+mod forge;
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod truth;
+
+use std::io;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, LazyLock};
+use std::time::SystemTime;
+
+use rustls::client::Resumption;
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, ProtocolVersion};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use self::verifier::{AskedForCertificate, Enforcer, Recorder};
+use super::{Checked, Pass, Seen, Stop};
+use crate::classify;
+use crate::classify::tls::{Judgement, Roots, judge};
+use crate::model::{Finding, Reading};
+
+/// The cryptography of every handshake, made once: ring's, and the curve that Go has more.
+static PROVIDER: LazyLock<Arc<CryptoProvider>> = LazyLock::new(|| {
+    let mut provider = rustls::crypto::ring::default_provider();
+    provider.kx_groups.push(&p521::P521);
+    Arc::new(provider)
+});
+
+/// Whom a registry's certificate must lead to. Cheap to clone and to add to: the certificates are shared.
+#[derive(Clone, Debug)]
+pub struct Trust {
+    roots: Roots,
+}
+
+// === impl Trust ===
+
+impl Trust {
+    /// What the node trusts: the files of `SSL_CERT_FILE` and `SSL_CERT_DIR`, else the usual places.
+    ///
+    /// # Errors
+    /// A sentence that says what to mount, when there is nothing: an empty store would call every registry untrusted.
+    pub fn native() -> Result<Trust, String> {
+        let found = rustls_native_certs::load_native_certs();
+        let roots = Roots::default().plus(found.certs);
+        if !roots.is_empty() {
+            return Ok(Trust { roots });
+        }
+        let why = found.errors.first().map_or_else(String::new, |error| format!(" ({error})"));
+        Err(format!(
+            "there is no trusted certificate here: mount the host's /etc/ssl/certs, or name a bundle in SSL_CERT_FILE{why}"
+        ))
+    }
+
+    /// Only the certificates of `pem`.
+    ///
+    /// # Errors
+    /// A sentence, when there is none in it.
+    pub fn from_pem(pem: &[u8]) -> Result<Trust, String> {
+        Trust { roots: Roots::default() }.plus_pem(pem)
+    }
+
+    /// The certificates of `pem` too, as containerd adds a host's `ca` to the system's pool. As in Go, what cannot be
+    /// read is passed over as long as something can.
+    ///
+    /// # Errors
+    /// A sentence, when there is none in it; containerd refuses the host then ("unable to load CA cert").
+    pub fn plus_pem(&self, pem: &[u8]) -> Result<Trust, String> {
+        let roots = self.roots.plus(CertificateDer::pem_slice_iter(pem).filter_map(Result::ok));
+        // A certificate that is trusted already adds nothing, and is well.
+        let is_known =
+            || CertificateDer::pem_slice_iter(pem).any(|der| der.is_ok_and(|der| self.roots.holds(&der)));
+        if roots.len() > self.roots.len() || is_known() {
+            return Ok(Trust { roots });
+        }
+        Err("there is no certificate in it that can be read (PEM, BEGIN CERTIFICATE)".into())
+    }
+}
+
+/// Shakes hands with `name` (a host or an address) on `stream`, and judges the chain at the time `now`. The caller
+/// fences the time.
+///
+/// # Errors
+/// Failed where containerd would fail, with the earliest expiry read all the same; undecided where Go can check what
+/// this agent cannot.
+pub async fn handshake(
+    stream: TcpStream,
+    name: &str,
+    trust: &Trust,
+    now: SystemTime,
+) -> Checked<TlsStream<TcpStream>> {
+    let Some(server) = server_name(name) else {
+        let why = format!(
+            "this agent cannot ask for {name} in a TLS handshake: it is neither a host name nor an address"
+        );
+        return Err(Stop::Undecided(why, Seen::default()));
+    };
+    let recorder = Arc::new(Recorder::default());
+    let asked = Arc::new(AskedForCertificate::default());
+    let connector = TlsConnector::from(Arc::new(config(recorder.clone(), asked.clone())));
+    let result = connector.connect(server, stream).await;
+
+    let judgement = recorder.chain().map(|chain| judge(chain, &trust.roots, name, now));
+    let version = result.as_ref().ok().and_then(|stream| stream.get_ref().1.protocol_version());
+    let is_asked = asked.0.load(Ordering::Relaxed);
+    let seen = seen(judgement.as_ref(), version, is_asked);
+    // The certificates' faults come first: Go looks at them before the server can refuse anything.
+    if let Some(rejected) = judgement.as_ref().and_then(Judgement::rejected) {
+        return Err(Stop::Failed(rejected.finding(), seen));
+    }
+    let stream = match result {
+        Ok(stream) => stream,
+        Err(error) => return Err(broken(&error, name, is_asked, seen)),
+    };
+    let Some(judgement) = judgement else {
+        return Err(Stop::Undecided("the handshake ended without a certificate".into(), seen));
+    };
+    if let Some(beyond) = judgement.beyond {
+        return Err(Stop::Undecided(beyond.to_string(), seen));
+    }
+    Ok(Pass::new(stream, seen).warn(judgement.expiring(now)))
+}
+
+/// A configuration for requests over other connections (tokens, redirects): it enforces what [`handshake`] judges,
+/// and a rejected chain is found again by [`finding`].
+pub fn client_config(trust: &Trust) -> Arc<ClientConfig> {
+    let enforcer = Arc::new(Enforcer::new(trust.roots.clone()));
+    Arc::new(config(enforcer, Arc::new(AskedForCertificate::default())))
+}
+
+/// The finding of a TLS error that was met after the handshake or in another client. TLS 1.3 tells a missing client
+/// certificate only at the first read.
+pub fn finding(error: &rustls::Error) -> Finding {
+    classify::tls::finding(error)
+}
+
+/// The finding of the TLS error inside `error`, if there is one: an `io::Error` of the stream, an error of reqwest or
+/// hyper.
+pub fn finding_inside(error: &(dyn std::error::Error + 'static)) -> Option<Finding> {
+    classify::tls::inside(error).map(finding)
+}
+
+/// One configuration for both ways. No session is resumed (a resumed handshake shows no certificate), and no
+/// protocol is negotiated: what is spoken over the stream is HTTP/1.1, as containerd's CRI does.
+fn config(
+    verifier: Arc<dyn rustls::client::danger::ServerCertVerifier>,
+    asked: Arc<AskedForCertificate>,
+) -> ClientConfig {
+    let mut config = ClientConfig::builder_with_provider(PROVIDER.clone())
+        .with_safe_default_protocol_versions()
+        .expect("ring has cipher suites of TLS 1.2 and 1.3")
+        .dangerous()
+        .with_custom_certificate_verifier(verifier)
+        .with_client_cert_resolver(asked);
+    config.resumption = Resumption::disabled();
+    config
+}
+
+/// The name as it goes into the hello: without brackets and trailing dot. The library leaves addresses out, as Go does.
+fn server_name(name: &str) -> Option<ServerName<'static>> {
+    let bare = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(name);
+    let bare = bare.split_once('%').map_or(bare, |(address, _zone)| address);
+    let bare = bare.strip_suffix('.').unwrap_or(bare);
+    ServerName::try_from(bare).ok().map(|name| name.to_owned())
+}
+
+fn seen(judgement: Option<&Judgement>, version: Option<ProtocolVersion>, is_asked: bool) -> Seen {
+    let version = match version {
+        Some(ProtocolVersion::TLSv1_3) => Some("TLS 1.3".to_owned()),
+        Some(ProtocolVersion::TLSv1_2) => Some("TLS 1.2".to_owned()),
+        _ => None,
+    };
+    let asks = is_asked.then(|| "asks for a client certificate".to_owned());
+    let parts = [version, judgement.map(Judgement::detail), asks];
+    let readings =
+        judgement.and_then(Judgement::not_after).map(|at| (Reading::TlsNotAfter, at)).into_iter().collect();
+    Seen { detail: parts.into_iter().flatten().collect::<Vec<_>>().join(", "), readings, fact: None }
+}
+
+/// The stop of a handshake that did not end, though no certificate is at fault.
+fn broken(error: &io::Error, name: &str, is_asked: bool, seen: Seen) -> Stop {
+    let Some(tls) = classify::tls::inside(error) else {
+        let words = format!("the connection to {name} broke in the TLS handshake: {error}");
+        return Stop::Failed(Finding::new(classify::os::cause(error), words).at(name), seen);
+    };
+    if let Some(beyond) = classify::tls::beyond(tls) {
+        return Stop::Undecided(beyond.to_string(), seen);
+    }
+    let is_refused = is_asked && matches!(tls, rustls::Error::AlertReceived(_));
+    let finding = if is_refused { classify::tls::client_certificate_finding(tls) } else { finding(tls) };
+    Stop::Failed(finding.at(name), seen)
+}
