@@ -310,4 +310,12 @@ mod tests {
         assert_eq!(bits(&[0]), 0);
         assert_eq!(bits(&[]), 0);
     }
+
+    #[test]
+    fn tls_1_3_ties_the_hash_to_the_curve_and_tls_1_2_does_not() {
+        let key = PublicKey { kind: KeyKind::P384, bytes: Vec::new(), info: Vec::new() };
+        let check = |tied| key.check_handshake(SignatureScheme::ECDSA_NISTP256_SHA256, tied, b"", b"");
+        assert_eq!(check(true), Err(Refusal::Mismatch));
+        assert_eq!(check(false), Err(Refusal::Bad), "it came to be checked");
+    }
 }

@@ -1,0 +1,86 @@
+//! What clients meet: a demand for their certificate, and the same verdict over reqwest.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::server::{ServerConfig, WebPkiClientVerifier};
+use rustls::{RootCertStore, SupportedProtocolVersion};
+use tokio::io::AsyncReadExt;
+
+use super::super::forge::{Made, alone, authority, dated, server};
+use super::super::{PROVIDER, Trust, client_config, finding_inside};
+use super::{BOTH, HOST, TLS12, TLS13, config, failed, serve, shake};
+
+/// A server that wants a client certificate, with its root.
+async fn demanding(versions: &[&'static SupportedProtocolVersion]) -> (SocketAddr, Trust) {
+    let root = alone(authority("Test Root"));
+    let leaf = root.issue(server(&[HOST]));
+    let mut clients = RootCertStore::empty();
+    clients.add(root.der.clone()).unwrap();
+    let verifier =
+        WebPkiClientVerifier::builder_with_provider(Arc::new(clients), PROVIDER.clone()).build().unwrap();
+    let config = ServerConfig::builder_with_provider(PROVIDER.clone())
+        .with_protocol_versions(versions)
+        .unwrap()
+        .with_client_cert_verifier(verifier)
+        .with_single_cert(vec![leaf.der.clone()], leaf.server_key())
+        .unwrap();
+    let (at, _met) = serve(config).await;
+    (at, Trust::from_pem(root.pem().as_bytes()).unwrap())
+}
+
+#[tokio::test]
+async fn a_demand_for_a_client_certificate_shows_at_the_first_read_in_tls_1_3() {
+    let (at, trust) = demanding(TLS13).await;
+    let pass = shake(at, HOST, &trust).await.unwrap();
+    assert!(pass.seen.detail.contains("asks for a client certificate"), "{}", pass.seen.detail);
+    let mut stream = pass.product;
+    let error = stream.read(&mut [0; 16]).await.unwrap_err();
+    let finding = finding_inside(&error).unwrap();
+    assert_eq!(finding.cause.label(), "tls_protocol");
+    assert!(finding.text.starts_with("the server demands a client certificate"), "{}", finding.text);
+    assert!(finding.hint.unwrap().contains("hosts.toml"));
+}
+
+#[tokio::test]
+async fn a_demand_for_a_client_certificate_fails_the_handshake_in_tls_1_2() {
+    let (at, trust) = demanding(TLS12).await;
+    let (finding, _) = failed(shake(at, HOST, &trust).await);
+    assert!(finding.text.starts_with("the server demands a client certificate"), "{}", finding.text);
+}
+
+/// A request by reqwest over the enforcing configuration.
+async fn request(chain: &[&Made], trust: &Trust) -> Result<reqwest::Response, reqwest::Error> {
+    let (at, _met) = serve(config(chain, BOTH)).await;
+    let client = reqwest::Client::builder()
+        .tls_backend_preconfigured((*client_config(trust)).clone())
+        .resolve(HOST, at)
+        .no_proxy()
+        .timeout(Duration::from_secs(2))
+        .build()
+        .unwrap();
+    client.get(format!("https://{HOST}:{}/", at.port())).send().await
+}
+
+#[tokio::test]
+async fn another_client_refuses_the_same_chain_with_the_same_finding() {
+    let root = alone(authority("Test Root"));
+    let leaf = root.issue(dated(server(&["a.test"]), -90, -3));
+    let trust = Trust::from_pem(root.pem().as_bytes()).unwrap();
+    let error = request(&[&leaf], &trust).await.unwrap_err();
+    let found = finding_inside(&error).unwrap();
+    let (at, _met) = serve(config(&[&leaf], BOTH)).await;
+    let (finding, _) = failed(shake(at, HOST, &trust).await);
+    assert_eq!(found, finding);
+}
+
+#[tokio::test]
+async fn another_client_takes_what_go_takes() {
+    let itself = alone(server(&["*.test"]));
+    let trust = Trust::from_pem(itself.pem().as_bytes()).unwrap();
+    let error = request(&[&itself], &trust).await.unwrap_err();
+    // The server never answers the request; what counts is that TLS did not stop it.
+    assert!(error.is_timeout(), "{error:?}");
+    assert_eq!(finding_inside(&error), None);
+}
