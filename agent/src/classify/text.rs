@@ -74,8 +74,3 @@ fn within_limit(message: &str) -> &str {
     }
     &message[..end]
 }
-
-/// The text without secrets and signed queries.
-pub fn redact(text: &str) -> String {
-    text.to_owned()
-}

@@ -2,6 +2,7 @@
 //! Nothing here judges, and nothing here can start work.
 
 pub mod http;
+pub mod log;
 pub mod metrics;
 pub mod page;
 pub mod report;

@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use crate::export::report::rfc3339;
 use crate::ledger::{RegistryView, View};
-use crate::model::{Evidence, Outcome, PullOutcome, Status, Step, Verdict};
+use crate::model::{Evidence, Outcome, PullOutcome, Status, Verdict};
 
 /// Whether a terminal that shows colours reads it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +40,7 @@ pub fn table(node: &str, view: &View<'_>, paint: Paint) -> String {
     overview(&mut out, &view.registries, paint);
     for registry in view.registries.iter().filter(|r| r.status != Status::Healthy) {
         out.push('\n');
-        details(&mut out, registry, paint);
+        details(&mut out, registry, view.verdict.as_ref(), paint);
     }
     out
 }
@@ -48,7 +48,7 @@ pub fn table(node: &str, view: &View<'_>, paint: Paint) -> String {
 /// One registry's part, with every step.
 pub fn registry(view: &RegistryView<'_>, paint: Paint) -> String {
     let mut out = String::new();
-    details(&mut out, view, paint);
+    details(&mut out, view, None, paint);
     out
 }
 
@@ -103,10 +103,16 @@ fn row(view: &RegistryView<'_>) -> [String; 5] {
     ]
 }
 
-fn details(out: &mut String, view: &RegistryView<'_>, paint: Paint) {
+/// Everything of one registry; `told` is what the node's verdict said already.
+fn details(out: &mut String, view: &RegistryView<'_>, told: Option<&Verdict>, paint: Paint) {
     let _ = writeln!(out, "{}  {}", view.registry, paint.status(view.status));
-    if let Some(verdict) = &view.verdict {
-        explain(out, verdict);
+    let same = |v: &Verdict| told.is_some_and(|told| (told.cause, told.stage) == (v.cause, v.stage));
+    match &view.verdict {
+        Some(verdict) if same(verdict) => {
+            let _ = writeln!(out, "  {} at {}: see the node", verdict.cause, verdict.stage.label());
+        }
+        Some(verdict) => explain(out, verdict),
+        None => {}
     }
     for endpoint in &view.endpoints {
         let _ = writeln!(out, "  {} ({})", endpoint.url, endpoint.role.label());
@@ -143,25 +149,26 @@ fn explain(out: &mut String, verdict: &Verdict) {
 }
 
 fn steps(out: &mut String, indent: &str, evidence: &Evidence, paint: Paint) {
+    let mut skipped = Vec::new();
     for step in &evidence.steps {
         let (status, words) = match &step.outcome {
-            Outcome::Passed => (Status::Healthy, step.detail.clone()),
-            Outcome::Warned(finding) => (Status::Degraded, finding.text.clone()),
-            Outcome::Failed(finding) => (Status::Failing, finding.text.clone()),
-            Outcome::Skipped(_) => (Status::Unknown, String::new()),
-            Outcome::Undecided(why) => (Status::Unknown, why.clone()),
+            Outcome::Passed => (Status::Healthy, &step.detail),
+            Outcome::Warned(finding) => (Status::Degraded, &finding.text),
+            Outcome::Failed(finding) => (Status::Failing, &finding.text),
+            Outcome::Undecided(why) => (Status::Unknown, why),
+            Outcome::Skipped(_) => {
+                skipped.push(step.stage.label());
+                continue;
+            }
         };
         let outcome = paint.word(status, &format!("{:9}", step.outcome.label()));
-        let line = format!("{indent}{:8} {outcome} {:>8}  {words}", step.stage.label(), took(step));
+        let took = format!("{:.1} ms", step.took.as_secs_f64() * 1000.0);
+        let line = format!("{indent}{:8} {outcome} {took:>9}  {words}", step.stage.label());
         out.push_str(line.trim_end());
         out.push('\n');
     }
-}
-
-fn took(step: &Step) -> String {
-    match step.outcome {
-        Outcome::Skipped(_) => String::new(),
-        _ => format!("{:.1} ms", step.took.as_secs_f64() * 1000.0),
+    if !skipped.is_empty() {
+        let _ = writeln!(out, "{indent}skipped: {}", skipped.join(", "));
     }
 }
 

@@ -55,6 +55,11 @@ impl<T> Pass<T> {
         Pass { product, warning: None, seen }
     }
 
+    /// Passes on something made of the product.
+    pub fn map<U>(self, make: impl FnOnce(T) -> U) -> Pass<U> {
+        Pass { product: make(self.product), warning: self.warning, seen: self.seen }
+    }
+
     /// Adds a warning, if there is one.
     #[must_use]
     pub fn warn(mut self, warning: Option<Finding>) -> Pass<T> {

@@ -13,11 +13,11 @@ const MAX_DETAIL: usize = 300;
 
 /// A stage stopped the lane; what it said is written down already.
 #[derive(Debug)]
-pub struct Stopped;
+pub(super) struct Stopped;
 
 /// The steps of one lane in one round.
 #[derive(Debug)]
-pub struct Recorder {
+pub(super) struct Recorder {
     steps: Vec<Step>,
     place: String,
     limit: Duration,
@@ -26,12 +26,12 @@ pub struct Recorder {
 
 impl Recorder {
     /// Begins a lane that looks at `place`, with `limit` for each stage and `round` for all of them.
-    pub fn begin(place: &str, limit: Duration, round: Duration) -> Recorder {
+    pub(super) fn begin(place: &str, limit: Duration, round: Duration) -> Recorder {
         Recorder { steps: Vec::new(), place: place.to_owned(), limit, until: Instant::now() + round }
     }
 
     /// The most that the next stage may take: its own limit, and what is left of the round.
-    pub fn limit(&self) -> Duration {
+    pub(super) fn limit(&self) -> Duration {
         self.limit.min(self.until.saturating_duration_since(Instant::now()))
     }
 
@@ -40,7 +40,7 @@ impl Recorder {
     ///
     /// # Errors
     /// [`Stopped`] when the stage failed or could not look: the rest of the lane is then skipped.
-    pub async fn stage<T>(
+    pub(super) async fn stage<T>(
         &mut self,
         stage: Stage,
         work: impl Future<Output = Checked<T>>,
@@ -76,7 +76,7 @@ impl Recorder {
     }
 
     /// Ends the lane: the stages of `plan` that were not walked are skipped because of the one that stopped it.
-    pub fn finish(mut self, plan: &[Stage], subject: Subject, lane: Lane, at: Moment) -> Evidence {
+    pub(super) fn finish(mut self, plan: &[Stage], subject: Subject, lane: Lane, at: Moment) -> Evidence {
         let stopped_by =
             self.steps.iter().find(|s| matches!(s.outcome, Outcome::Failed(_) | Outcome::Undecided(_)));
         if let Some(because) = stopped_by.map(|s| s.stage) {

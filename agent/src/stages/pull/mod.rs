@@ -23,6 +23,9 @@ use crate::classify::{grpc, text};
 use crate::containerd::credentials::Credentials;
 use crate::model::{Fact, Finding, PullOutcome, PullReport, text as safe};
 
+/// The service that pulls go through, as reports name it.
+pub const VIA: &str = "cri";
+
 /// How long the disk may take to answer before the pull: a hung one must not hold the lane.
 const DISK_PATIENCE: Duration = Duration::from_secs(5);
 /// How long the lists before the pull may take, together.
@@ -119,7 +122,7 @@ fn conclude(order: &Order<'_>, ending: Ending, trip: Trip) -> Checked<()> {
     }
     let report = PullReport {
         image: safe::clean(order.image, safe::MAX_TEXT),
-        via: "cri",
+        via: VIA,
         outcome,
         bytes: trip.bytes,
         took: trip.took,

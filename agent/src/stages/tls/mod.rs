@@ -41,7 +41,8 @@ static PROVIDER: LazyLock<Arc<CryptoProvider>> = LazyLock::new(|| {
 });
 
 /// Whom a registry's certificate must lead to. Cheap to clone and to add to: the certificates are shared.
-#[derive(Clone, Debug)]
+/// The default is nobody.
+#[derive(Clone, Debug, Default)]
 pub struct Trust {
     roots: Roots,
 }

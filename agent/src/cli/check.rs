@@ -1,0 +1,181 @@
+//! `pullscope check`: looks once, now.
+
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use pullscope::config::{Config, Registry, Via};
+use pullscope::export::{report, text};
+use pullscope::ledger::{Ledger, Policy, View};
+use pullscope::model::{Evidence, RegistryName, Status, Target};
+use pullscope::walk::{self, Clock, Walker};
+use tokio::task::JoinSet;
+
+use super::{FAILING, Output, UNDECIDED, load, paint, print, runtime, usage, watched};
+
+/// The options.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// Registries (quay.io) or images (quay.io/org/app:1). None: all that the configuration names.
+    target: Vec<String>,
+    /// The configuration file; without one the defaults hold.
+    #[arg(long)]
+    config: Option<PathBuf>,
+    /// A table for people, or the report as JSON.
+    #[arg(long, value_enum, default_value_t = Output::Text)]
+    output: Output,
+    /// Pull the images that are given by hand, too.
+    #[arg(long, conflicts_with = "no_pull")]
+    pull: bool,
+    /// Pull nothing.
+    #[arg(long)]
+    no_pull: bool,
+}
+
+/// Looks at every target, prints what it saw and ends with the code that says it.
+pub(crate) fn run(arguments: &Arguments) -> ExitCode {
+    let config = match load(arguments.config.as_deref()) {
+        Ok(config) => config,
+        Err(code) => return code,
+    };
+    let (config, by_hand) = match narrow(config, &arguments.target) {
+        Ok(narrowed) => narrowed,
+        Err(problem) => return usage(&problem),
+    };
+    let pulls = |name: &RegistryName| match (arguments.no_pull, arguments.pull) {
+        (true, _) => false,
+        (_, true) => true,
+        _ => !by_hand.contains(name),
+    };
+    match runtime().map(|runtime| runtime.block_on(look(&config, pulls))) {
+        Ok(Ok((ledger, clock))) => {
+            let view = ledger.view(clock.now());
+            show(&config.node, &view, arguments.output);
+            code(&view)
+        }
+        Ok(Err(problem)) => usage(&problem),
+        Err(error) => {
+            eprintln!("pullscope: cannot start: {error}");
+            ExitCode::from(UNDECIDED)
+        }
+    }
+}
+
+/// Keeps what was asked for, in its order; the second value names the registries whose image was given by hand.
+fn narrow(mut config: Config, targets: &[String]) -> Result<(Config, Vec<RegistryName>), String> {
+    let mut by_hand = Vec::new();
+    if targets.is_empty() {
+        return Ok((config, by_hand));
+    }
+    let mut registries: Vec<Registry> = Vec::new();
+    for text in targets {
+        let target = Target::parse(text).map_err(|error| format!("{text}: {error}"))?;
+        let registry = config.target(&target);
+        if registries.iter().any(|r| r.name == registry.name) {
+            return Err(format!("{text}: {} is given twice; check its images one by one", registry.name));
+        }
+        if matches!(target, Target::Image(_)) {
+            by_hand.push(registry.name.clone());
+        }
+        registries.push(registry);
+    }
+    config.registries = registries;
+    Ok((config, by_hand))
+}
+
+/// Walks the wire lanes side by side, then the node's, then pulls one image after the other.
+async fn look(config: &Config, pulls: impl Fn(&RegistryName) -> bool) -> Result<(Ledger, Clock), String> {
+    let clock = Clock::start();
+    let walker = Arc::new(Walker::new(config, clock)?);
+    let mut ledger = Ledger::new(Policy::ONCE, watched(&walker));
+    let images: Vec<&Arc<walk::Target>> = walker
+        .targets()
+        .iter()
+        .filter(|t| config.pull.via != Via::Off && t.image().is_some() && pulls(t.name()))
+        .collect();
+    let lanes = walker.targets().iter().map(|t| t.endpoints().len()).sum::<usize>() + 1 + images.len();
+    let mut progress = Progress::new(lanes);
+
+    let mut wires = JoinSet::new();
+    for target in walker.targets() {
+        for endpoint in target.endpoints() {
+            wires.spawn(Arc::clone(&walker).wire(Arc::clone(target), endpoint.clone()));
+        }
+    }
+    while let Some(walked) = wires.join_next().await {
+        match walked {
+            Ok(evidence) => progress.record(&mut ledger, evidence),
+            Err(panic) => tracing::error!(%panic, "a walk panicked; its registry stays unknown"),
+        }
+    }
+    // After the wires, so that the registries' clocks are known.
+    let evidence = Arc::clone(&walker).node().await;
+    progress.record(&mut ledger, evidence);
+    for target in images {
+        progress.say(&format!("pulling {}", target.image().map_or("", |image| &image.reference)));
+        let interrupted = async {
+            if tokio::signal::ctrl_c().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        };
+        let evidence = Arc::clone(&walker).pull(Arc::clone(target), interrupted).await;
+        progress.record(&mut ledger, evidence);
+    }
+    progress.end();
+    Ok((ledger, clock))
+}
+
+fn show(node: &str, view: &View<'_>, output: Output) {
+    match output {
+        Output::Text => print(&text::table(node, view, paint())),
+        Output::Json => {
+            let json = serde_json::to_string(&report::report(node, view));
+            print(&(json.expect("the report has string keys and finite numbers only") + "\n"));
+        }
+    }
+}
+
+fn code(view: &View<'_>) -> ExitCode {
+    match view.status {
+        Status::Failing => ExitCode::from(FAILING),
+        Status::Unknown => ExitCode::from(UNDECIDED),
+        Status::Healthy | Status::Degraded => ExitCode::SUCCESS,
+    }
+}
+
+/// One line on a terminal that says how far it is; nothing elsewhere.
+struct Progress {
+    done: usize,
+    all: usize,
+    shown: bool,
+}
+
+impl Progress {
+    fn new(all: usize) -> Progress {
+        let progress = Progress { done: 0, all, shown: std::io::stderr().is_terminal() };
+        progress.say("looking");
+        progress
+    }
+
+    fn record(&mut self, ledger: &mut Ledger, evidence: Evidence) {
+        self.done += 1;
+        let who = evidence.subject.registry().map_or("the node", |r| r.as_str());
+        self.say(&format!("{who}: {}", evidence.lane.label()));
+        ledger.record(evidence);
+    }
+
+    fn say(&self, what: &str) {
+        if self.shown {
+            // Back to the first column, and clear to the end of the line.
+            let what = pullscope::model::text::clean(what, 100);
+            let _ = write!(std::io::stderr(), "\r\u{1b}[K[{}/{}] {what}", self.done, self.all);
+        }
+    }
+
+    fn end(&self) {
+        if self.shown {
+            let _ = write!(std::io::stderr(), "\r\u{1b}[K");
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! The commands, one file each, and what they share: exit codes, reading the configuration, colours.
+
+pub(crate) mod agent;
+pub(crate) mod check;
+pub(crate) mod classify;
+pub(crate) mod config;
+
+use std::io::{self, IsTerminal, Read, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::ValueEnum;
+use pullscope::config::{self as configuration, Config};
+use pullscope::export::text::Paint;
+use pullscope::ledger::Watched;
+use pullscope::model::text;
+use pullscope::walk::Walker;
+
+/// Exit code: at least one target is failing.
+pub(crate) const FAILING: u8 = 1;
+/// Exit code: usage or configuration.
+pub(crate) const USAGE: u8 = 2;
+/// Exit code: the agent itself could not look.
+pub(crate) const UNDECIDED: u8 = 3;
+
+/// The most bytes of a file that the configuration names.
+const MAX_FILE: u64 = 4 << 20;
+
+/// How a command prints its result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    /// A table for people.
+    Text,
+    /// The contract's JSON.
+    Json,
+}
+
+/// Says what is wrong with the command line, and ends with the code for that.
+pub(crate) fn usage(problem: &str) -> ExitCode {
+    eprintln!("pullscope: {}", text::clean(problem, text::MAX_TEXT));
+    ExitCode::from(USAGE)
+}
+
+/// Prints to stdout; a reader that has gone away (`| head`) is no error.
+pub(crate) fn print(text: &str) {
+    let _ = io::stdout().lock().write_all(text.as_bytes());
+}
+
+/// Colours for a terminal that wants them (no-color.org).
+pub(crate) fn paint() -> Paint {
+    let dumb = std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty())
+        || std::env::var_os("TERM").is_none_or(|term| term == "dumb");
+    if io::stdout().is_terminal() && !dumb { Paint::Colour } else { Paint::Plain }
+}
+
+/// Reads the configuration, or says every problem of it. Without a file it is the default one.
+pub(crate) fn load(file: Option<&Path>) -> Result<Config, ExitCode> {
+    let (name, bytes) = match file {
+        None => ("(default)".to_owned(), Ok(Vec::new())),
+        Some(file) => (file.display().to_string(), read(file)),
+    };
+    let bytes = bytes.map_err(|error| usage(&format!("{name}: {error}")))?;
+    let mut config = configuration::load_bytes(&bytes, &|path: &Path| read(path)).map_err(|problems| {
+        for problem in &problems {
+            eprintln!("{}", problem.in_file(&name));
+        }
+        ExitCode::from(USAGE)
+    })?;
+    for note in config.keyring.notes() {
+        tracing::warn!("{name}: {note}");
+    }
+    if config.node.is_empty() {
+        config.node = node_name();
+    }
+    Ok(config)
+}
+
+/// A bounded read: a configuration that names /dev/zero is refused and not swallowed.
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)?.take(MAX_FILE + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_FILE {
+        return Err(io::Error::other(format!("larger than {MAX_FILE} bytes")));
+    }
+    Ok(bytes)
+}
+
+/// `$NODE_NAME`, which the DaemonSet sets, else the host name.
+fn node_name() -> String {
+    let named = std::env::var("NODE_NAME").ok().filter(|name| !name.is_empty());
+    named.unwrap_or_else(|| rustix::system::uname().nodename().to_string_lossy().into_owned())
+}
+
+/// What the ledger is to expect of a walker.
+pub(crate) fn watched(walker: &Walker) -> Vec<Watched> {
+    let endpoints = |target: &pullscope::walk::Target| {
+        target.endpoints().iter().map(|endpoint| (endpoint.url.clone(), endpoint.role)).collect()
+    };
+    walker
+        .targets()
+        .iter()
+        .map(|target| Watched { registry: target.name().clone(), endpoints: endpoints(target) })
+        .collect()
+}
+
+/// One thread is enough for any number of registries: the work is waiting, and a second one costs memory.
+pub(crate) fn runtime() -> io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()
+}

@@ -1,0 +1,245 @@
+//! What the walks are made with: handles that are built once, and what one registry's lanes remember of each other.
+//! A stage is handed the one that it needs, never the bag.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use tokio::time::Instant;
+
+use crate::config::{Config, Registry, TestImage};
+use crate::containerd::Endpoint;
+use crate::containerd::credentials::Credentials;
+use crate::model::{Evidence, Fact, Moment, Quota, RegistryName};
+use crate::stages::auth::Memory;
+use crate::stages::clock::Sample;
+use crate::stages::disk::Limits;
+use crate::stages::dns::{self, Resolver};
+use crate::stages::http::{Elsewhere, FindingError};
+use crate::stages::runtime::Runtime;
+use crate::stages::tls::{self, Trust};
+use crate::stages::{Seen, Stop};
+
+/// Where containerd keeps its data unless it is told otherwise; looked at when containerd cannot be asked.
+const DEFAULT_ROOT: &str = "/var/lib/containerd";
+
+/// A request to another host gets this share of the stage's time, so that its own words come before the fence's.
+const ELSEWHERE_SHARE: f64 = 0.9;
+
+/// Wall clock and monotonic clock, read together.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    start: Instant,
+}
+
+/// What every walk is made with.
+#[derive(Debug)]
+pub(super) struct Tools {
+    pub(super) resolver: Resolver,
+    pub(super) socket: PathBuf,
+    pub(super) disk: Limits,
+    pub(super) timeout: Duration,
+    pub(super) round: Duration,
+    pub(super) pull_limit: Duration,
+    clock: Clock,
+    trust: Result<Trust, String>,
+    /// Where containerd's data were when it last told.
+    roots: Mutex<Option<(PathBuf, PathBuf)>>,
+}
+
+/// One registry: what is asked of it, and what its rounds remember.
+#[derive(Debug)]
+pub struct Target {
+    registry: Registry,
+    endpoints: Vec<Endpoint>,
+    trust: Result<Trust, String>,
+    elsewhere: Elsewhere,
+    memory: tokio::sync::Mutex<Memory>,
+    learnt: Mutex<Learnt>,
+}
+
+/// What a round leaves for others.
+#[derive(Debug, Default)]
+struct Learnt {
+    quota: Option<Quota>,
+    clock_offset: Option<f64>,
+}
+
+/// This agent's resolver, for requests that reqwest makes.
+#[derive(Clone, Debug)]
+struct AsTheNode {
+    resolver: Resolver,
+    limit: Duration,
+}
+
+// === impl Clock ===
+
+impl Clock {
+    /// A clock that starts now.
+    pub fn start() -> Clock {
+        Clock { start: Instant::now() }
+    }
+
+    /// Now.
+    pub fn now(&self) -> Moment {
+        Moment { wall: SystemTime::now(), since_start: self.start.elapsed() }
+    }
+}
+
+// === impl Tools ===
+
+impl Tools {
+    pub(super) fn new(config: &Config, clock: Clock) -> Tools {
+        let disk = Limits {
+            warn_free_percent: config.disk.warn_free_percent,
+            fail_free_percent: config.disk.fail_free_percent,
+        };
+        Tools {
+            resolver: Resolver::new(config.resolv_conf.clone()),
+            socket: config.containerd.socket.clone(),
+            disk,
+            timeout: config.timeout,
+            round: config.interval,
+            pull_limit: config.pull.timeout,
+            clock,
+            trust: Trust::native(),
+            roots: Mutex::default(),
+        }
+    }
+
+    pub(super) fn now(&self) -> Moment {
+        self.clock.now()
+    }
+
+    /// Where containerd's content and snapshots are: as it tells now, told last, or has them by default.
+    pub(super) fn roots(&self, runtime: Option<&Runtime>) -> (PathBuf, PathBuf) {
+        let mut told = self.roots.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(runtime) = runtime {
+            *told = Some((runtime.content.clone(), runtime.snapshots.clone()));
+        }
+        let default = || (PathBuf::from(DEFAULT_ROOT), PathBuf::from(DEFAULT_ROOT));
+        told.clone().unwrap_or_else(default)
+    }
+}
+
+// === impl Target ===
+
+impl Target {
+    pub(super) fn new(registry: &Registry, tools: &Tools) -> Result<Target, String> {
+        let name = &registry.name;
+        let endpoint = Endpoint::of_registry(name, registry.plain_http)
+            .ok_or_else(|| format!("{name} is not a host with an optional port"))?;
+        let trust = match (&registry.ca, &tools.trust) {
+            (None, trust) => trust.clone(),
+            (Some(pem), Ok(native)) => native.plus_pem(pem).map(Ok)?,
+            (Some(pem), Err(_)) => Trust::from_pem(pem).map(Ok)?,
+        };
+        let elsewhere = elsewhere(tools, trust.as_ref().unwrap_or(&Trust::default()))
+            .map_err(|e| format!("the HTTP client: {e}"))?;
+        Ok(Target {
+            registry: registry.clone(),
+            endpoints: vec![endpoint],
+            trust,
+            elsewhere,
+            memory: tokio::sync::Mutex::default(),
+            learnt: Mutex::default(),
+        })
+    }
+
+    /// The registry's name.
+    pub fn name(&self) -> &RegistryName {
+        &self.registry.name
+    }
+
+    /// Its endpoints, in containerd's order.
+    pub fn endpoints(&self) -> &[Endpoint] {
+        &self.endpoints
+    }
+
+    /// The image that tests ask for.
+    pub fn image(&self) -> Option<&TestImage> {
+        self.registry.image.as_ref()
+    }
+
+    pub(super) fn credentials(&self) -> Option<&Credentials> {
+        self.registry.credentials.as_ref()
+    }
+
+    pub(super) fn elsewhere(&self) -> &Elsewhere {
+        &self.elsewhere
+    }
+
+    pub(super) fn memory(&self) -> &tokio::sync::Mutex<Memory> {
+        &self.memory
+    }
+
+    /// Whom certificates must lead to.
+    ///
+    /// # Errors
+    /// Undecided where this agent has no certificates at all: it would blame every registry.
+    pub(super) fn trust(&self) -> Result<Trust, Stop> {
+        self.trust.clone().map_err(|why| Stop::Undecided(why, Seen::default()))
+    }
+
+    pub(super) fn learn_clock(&self, date: Option<SystemTime>) {
+        let now = SystemTime::now();
+        self.learnt().clock_offset = date.map(|date| match date.duration_since(now) {
+            Ok(ahead) => ahead.as_secs_f64(),
+            Err(behind) => -behind.duration().as_secs_f64(),
+        });
+    }
+
+    pub(super) fn clock_sample(&self) -> Option<Sample> {
+        let offset = self.learnt().clock_offset?;
+        Some(Sample { registry: self.name().to_string(), offset })
+    }
+
+    pub(super) fn learn_quota(&self, evidence: &Evidence) {
+        self.learnt().quota = evidence.steps.iter().find_map(|step| match &step.fact {
+            Some(Fact::Quota(quota)) => Some(quota.clone()),
+            _ => None,
+        });
+    }
+
+    /// Pulls left and pulls per window, where the registry's last answer told both.
+    pub(super) fn quota_left(&self) -> Option<(u64, u64)> {
+        let learnt = self.learnt();
+        let quota = learnt.quota.as_ref()?;
+        quota.remaining.zip(quota.limit)
+    }
+
+    fn learnt(&self) -> std::sync::MutexGuard<'_, Learnt> {
+        self.learnt.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The client for token services and redirects: the node's resolver, the registry's trust, no proxy of this process.
+fn elsewhere(tools: &Tools, trust: &Trust) -> Result<Elsewhere, reqwest::Error> {
+    let limit = tools.timeout.mul_f64(ELSEWHERE_SHARE);
+    let resolver = AsTheNode { resolver: tools.resolver.clone(), limit: limit / 2 };
+    let builder = reqwest::Client::builder()
+        .no_proxy()
+        .dns_resolver(Arc::new(resolver))
+        .tls_backend_preconfigured(tls::client_config(trust).as_ref().clone());
+    Elsewhere::new(builder, limit)
+}
+
+// === impl AsTheNode ===
+
+impl Resolve for AsTheNode {
+    fn resolve(&self, name: Name) -> Resolving {
+        let AsTheNode { resolver, limit } = self.clone();
+        Box::pin(async move {
+            match dns::resolve(&resolver, name.as_str(), limit).await {
+                // Port 0 keeps the URL's own.
+                Ok(pass) => {
+                    Ok(Box::new(pass.product.list.into_iter().map(|ip| SocketAddr::new(ip, 0))) as Addrs)
+                }
+                Err(Stop::Failed(finding, _)) => Err(Box::new(FindingError(finding)).into()),
+                Err(Stop::Undecided(why, _)) => Err(why.into()),
+            }
+        })
+    }
+}
