@@ -289,6 +289,14 @@ fn a_name_that_does_not_exist_is_a_typo_where_others_resolve() {
 }
 
 #[test]
+fn a_token_services_name_is_no_typo_of_the_pods() {
+    let book = Book::check(&["a.test", "b.test"])
+        .wire("a.test", 0, vec![passed(Stage::Dns), failed(Stage::Auth, Cause::DnsNotFound)])
+        .well("b.test", 0);
+    assert_eq!(book.says("a.test", 1), "failing network/dns_not_found@auth");
+}
+
+#[test]
 fn an_address_does_not_prove_the_resolver() {
     let gone = vec![failed(Stage::Dns, Cause::DnsNotFound)];
     let book =

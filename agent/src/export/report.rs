@@ -18,8 +18,6 @@ pub struct Report<'a> {
     runtime: Option<Runtime<'a>>,
     stages: Vec<Stage<'a>>,
     registries: Vec<Registry<'a>>,
-    /// Filled once the node's pods are watched.
-    workloads: [(); 0],
 }
 
 /// One registry's part of the report.
@@ -102,7 +100,6 @@ pub fn report<'a>(node: &'a str, view: &'a View<'a>) -> Report<'a> {
         runtime: view.runtime.map(Runtime::from),
         stages: view.node.iter().flat_map(|evidence| &evidence.steps).map(Stage::from).collect(),
         registries: view.registries.iter().map(registry).collect(),
-        workloads: [],
     }
 }
 

@@ -339,7 +339,8 @@ fn containerds_own_way(verdict: Verdict) -> Verdict {
 fn in_the_light_of(verdict: Verdict, circumstances: &Circumstances<'_>) -> Verdict {
     let clock_is_wrong = circumstances.node_trouble.is_some_and(|t| t.finding.cause == Cause::ClockSkew);
     match verdict.cause {
-        Cause::DnsNotFound if circumstances.resolver_is_well => Verdict {
+        // The registry's own name, as the pod's image line has it; a token service's is not of the pod's making.
+        Cause::DnsNotFound if verdict.stage == Stage::Dns && circumstances.resolver_is_well => Verdict {
             cause: Cause::RegistryUnknown,
             summary: text::clean(
                 &format!("{}; the resolver is well: other registries resolve", verdict.summary),

@@ -36,7 +36,7 @@ impl Recorder {
     }
 
     /// Runs one stage, within its time, and writes down what it saw. A stage that is walked a second time
-    /// replaces its first step.
+    /// replaces its first step, and those that came after it.
     ///
     /// # Errors
     /// [`Stopped`] when the stage failed or could not look: the rest of the lane is then skipped.
@@ -68,10 +68,11 @@ impl Recorder {
         };
         let detail = text::clean(&seen.detail, MAX_DETAIL);
         let step = Step { stage, outcome, took, detail, readings: seen.readings, fact: seen.fact };
-        match self.steps.iter_mut().find(|s| s.stage == stage) {
-            Some(earlier) => *earlier = step,
-            None => self.steps.push(step),
+        // What came after the first walk of it no longer holds.
+        if let Some(earlier) = self.steps.iter().position(|s| s.stage == stage) {
+            self.steps.truncate(earlier);
         }
+        self.steps.push(step);
         product
     }
 
@@ -142,13 +143,15 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_stage_walked_twice_stands_once() {
+    async fn a_stage_walked_again_takes_back_what_came_after_it() {
         let mut recorder = Recorder::begin("a.test", LIMIT, LIMIT * 9);
-        for detail in ["first", "second"] {
+        for (stage, detail) in
+            [(Stage::Auth, "first"), (Stage::Manifest, "challenged"), (Stage::Auth, "second")]
+        {
             let work = async { Ok(Pass::new((), Seen::detail(detail))) };
-            recorder.stage(Stage::Auth, work).await.expect("passes");
+            recorder.stage(stage, work).await.expect("passes");
         }
-        assert_eq!(recorder.steps.len(), 1);
-        assert_eq!(recorder.steps[0].detail, "second");
+        let details: Vec<&str> = recorder.steps.iter().map(|s| s.detail.as_str()).collect();
+        assert_eq!(details, ["second"]);
     }
 }

@@ -237,7 +237,7 @@ impl Resolve for AsTheNode {
                 Ok(pass) => {
                     Ok(Box::new(pass.product.list.into_iter().map(|ip| SocketAddr::new(ip, 0))) as Addrs)
                 }
-                Err(Stop::Failed(finding, _)) => Err(Box::new(FindingError(finding)).into()),
+                Err(Stop::Failed(finding, _)) => Err(FindingError(finding).into()),
                 Err(Stop::Undecided(why, _)) => Err(why.into()),
             }
         })
