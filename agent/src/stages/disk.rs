@@ -150,7 +150,11 @@ enum Blind {
 
 fn look(path: &Path) -> Result<FileSystem, Blind> {
     let place = path.display();
-    match numbers(path) {
+    let numbers_or_above = numbers(path).or_else(|error| match (error, own_parent(path)) {
+        (Errno::NOENT, Some(parent)) => numbers(parent),
+        _ => Err(error),
+    });
+    match numbers_or_above {
         Ok(fs) => Ok(fs),
         Err(Errno::NOENT | Errno::NOTDIR) => Err(Blind::Unseen(format!(
             "{place}, where containerd keeps its data, is not to be seen from here: \
@@ -170,6 +174,12 @@ fn look(path: &Path) -> Result<FileSystem, Blind> {
             Err(Blind::Fails(Finding::new(disk::unreadable(), text).at(place.to_string())))
         }
     }
+}
+
+/// containerd's root, of a plugin's folder in it: 1.7 and 2.1 make the content folder at the first pull, so a fresh
+/// node has none. A folder of another name (`root_path`) may stand anywhere; what is above it proves nothing.
+fn own_parent(path: &Path) -> Option<&Path> {
+    path.file_name()?.to_str()?.starts_with("io.containerd.").then(|| path.parent())?
 }
 
 fn numbers(path: &Path) -> Result<FileSystem, Errno> {
@@ -212,23 +222,20 @@ fn judge(role: Role, path: &Path, fs: &FileSystem, limits: Limits) -> Option<(Le
     let mount = holder(path);
     let point = mount.as_ref().map_or(path, |mount| &mount.point).display().to_string();
     let what = mount.as_ref().map_or(String::new(), |mount| format!(" ({})", mount.what));
-    let text = format!(
-        "the file system at {point}{what} that holds containerd's {}: {}",
-        role.label(),
-        describe(fs)
-    );
+    let state = if fs.read_only { "is read-only" } else { "runs full" };
+    let (role, free) = (role.label(), describe(fs));
+    let text = format!("the file system at {point}{what}, which holds containerd's {role}, {state}: {free}");
     Some((level, Finding::new(cause, text).at(point)))
 }
 
-/// `read-only, 12.0% of 40.0 GB and 80.1% of 2621440 inodes free`.
+/// `12.0% of 40.0 GB and 80.1% of 2621440 inodes free`.
 fn describe(fs: &FileSystem) -> String {
-    let read_only = if fs.read_only { "read-only, " } else { "" };
     let bytes = fs.free_percent().unwrap_or_default();
     let inodes = match fs.inodes_free_percent() {
         Some(percent) => format!(" and {percent:.1}% of {} inodes", fs.inodes),
         None => String::new(),
     };
-    format!("{read_only}{bytes:.1}% of {}{inodes} free", size_text(fs.size))
+    format!("{bytes:.1}% of {}{inodes} free", size_text(fs.size))
 }
 
 #[cfg(test)]
@@ -291,6 +298,15 @@ mod tests {
         };
         assert!(why.contains("absent") && why.contains("mount"), "{why}");
         assert_eq!(seen.readings.len(), 4, "what is there is measured");
+    }
+
+    #[test]
+    fn a_content_folder_that_no_pull_has_made_yet_is_measured_by_containerds_root() {
+        let root = tempfile::tempdir().unwrap();
+        let content = root.path().join("io.containerd.content.v1.content");
+        assert!(measure(&content, root.path(), ANY).is_ok());
+        let elsewhere = root.path().join("absent").join("io.containerd.content.v1.content");
+        assert!(matches!(measure(&elsewhere, root.path(), ANY), Err(Stop::Undecided(..))));
     }
 
     #[test]

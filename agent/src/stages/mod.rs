@@ -10,6 +10,8 @@ pub mod auth;
 pub mod clock;
 pub mod disk;
 pub mod dns;
+#[cfg(test)]
+mod fake;
 mod grpc;
 pub mod http;
 pub mod manifest;

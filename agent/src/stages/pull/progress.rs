@@ -119,9 +119,11 @@ impl Watch {
         };
         let ingest = track.last.clone();
         let still = now.saturating_sub(track.grew);
-        if track.before && track.moved && still < STILL {
+        // Half of a pull that is shorter than that says as much.
+        let moving = still < STILL.min(now / 2);
+        if track.before && track.moved && moving {
             Standing::Waits(ingest)
-        } else if still < STILL {
+        } else if moving {
             Standing::Slow(ingest)
         } else {
             Standing::Stuck { ingest, still, others: track.before }
