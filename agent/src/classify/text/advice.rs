@@ -45,16 +45,14 @@ fn fill(advice: &str, place: &Place) -> Option<String> {
     Some(out)
 }
 
-/// `host:port`, `[v6]:port` or a host alone.
+/// `host:port`, `[v6]:port` or a host alone; without the brackets, as `nc` and `ip` want it.
 fn host_and_port(place: &str) -> (Option<&str>, Option<&str>) {
-    match place.rsplit_once(':') {
-        Some((host, port))
-            if port.bytes().all(|b| b.is_ascii_digit()) && (!host.contains(':') || host.ends_with(']')) =>
-        {
-            (Some(host), Some(port))
-        }
-        _ => (Some(place), None),
-    }
+    let (host, port) = match place.rsplit_once(':') {
+        Some((host, port)) if !host.contains(':') || host.ends_with(']') => (host, Some(port)),
+        _ => (place, None),
+    };
+    let port = port.filter(|port| port.bytes().all(|b| b.is_ascii_digit()));
+    (Some(host.trim_matches(['[', ']'])), port)
 }
 
 /// The reference without its tag and digest.

@@ -397,7 +397,8 @@ impl Lexer<'_> {
         }
         if chunk.len() <= 3 && chunk.iter().all(u8::is_ascii_digit) {
             let value = chunk.iter().fold(0, |sum, digit| sum * 10 + u16::from(digit - b'0'));
-            return self.push(Kind::Number, value, start, end);
+            let kind = if self.behind_introduction() { Kind::Name } else { Kind::Number };
+            return self.push(kind, value, start, end);
         }
         // `hcsshim::ProcessBaseLayer`
         if let Some(colon) = chunk.windows(2).position(|two| two == b"::")

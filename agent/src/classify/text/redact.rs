@@ -89,7 +89,7 @@ impl<'a> Redactor<'a> {
             if !before.is_some_and(|c| matches!(c, ':' | '/' | '.' | '@')) && self.login(rest) {
                 return;
             }
-            return self.word(before, word);
+            return self.word(word);
         }
         let c = rest.chars().next().expect("there is a rest");
         self.keep(c.len_utf8());
@@ -162,7 +162,7 @@ impl<'a> Redactor<'a> {
         self.drop(end + tail);
     }
 
-    fn word(&mut self, before: Option<char>, word: &'a str) {
+    fn word(&mut self, word: &'a str) {
         let rest = &self.text[self.at..];
         if PREFIXES.iter().any(|prefix| rest.starts_with(prefix)) {
             let token =
@@ -175,7 +175,7 @@ impl<'a> Redactor<'a> {
         if word.eq_ignore_ascii_case("bearer") || word.eq_ignore_ascii_case("basic") {
             self.scheme();
         } else if is_key(word) {
-            self.value(before);
+            self.value(word.starts_with('-'));
         }
     }
 
@@ -191,13 +191,13 @@ impl<'a> Redactor<'a> {
     }
 
     /// Behind a secret's name: `=value`, `": "value"`, `--password value`. In prose (`token: invalid …`) nothing.
-    fn value(&mut self, before: Option<char>) {
+    fn value(&mut self, option: bool) {
         let rest = &self.text[self.at..];
         let closing = quote_length(rest);
         let spaces = |text: &str| text.len() - text.trim_start_matches(' ').len();
         let mut ahead = closing + spaces(&rest[closing..]).min(4);
         let separator = rest[ahead..].chars().next();
-        let flag = before == Some('-') && separator.is_some() && ahead > 0;
+        let flag = option && separator.is_some() && ahead > 0;
         if matches!(separator, Some('=' | ':')) {
             ahead += 1 + spaces(&rest[ahead + 1..]).min(4);
         } else if !flag {

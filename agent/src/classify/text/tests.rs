@@ -116,3 +116,110 @@ fn a_long_text_is_cut_at_a_character_and_its_beginning_is_read() {
     let text = format!("{} pull QPS exceeded", "ä".repeat(MAX_INPUT));
     assert_eq!(cause(&text), Cause::Unknown);
 }
+
+/// Redacts `text` and compares.
+fn redacts(text: &str, expect: &str) {
+    assert_eq!(redact(text), expect, "{text}");
+}
+
+#[test]
+fn the_query_of_a_url_goes_and_the_sentence_stays() {
+    redacts(
+        "Get \"https://cdn.example/a?X-Amz-Signature=abc&e=1\": dial tcp 192.0.2.1:443: i/o timeout",
+        "Get \"https://cdn.example/a?…\": dial tcp 192.0.2.1:443: i/o timeout",
+    );
+    redacts(
+        "code https://cdn.example/a?sig=abc%2B: 403 Forbidden",
+        "code https://cdn.example/a?…: 403 Forbidden",
+    );
+    redacts("GET https://r.example/token?scope=a%!A(MISSING)b: x", "GET https://r.example/token?…: x");
+    redacts("(see https://r.example/x?token=abc)", "(see https://r.example/x?…)");
+    redacts(
+        "request \"/v2/a?ns=docker.io\" failed, why? nobody knows",
+        "request \"/v2/a?…\" failed, why? nobody knows",
+    );
+    redacts("https://r.example/a?b=1\\u0026Signature=xyz\\\": EOF", "https://r.example/a?…\\\": EOF");
+    redacts("https://r.example/a?sig=abc\ndef%2Fghi: EOF", "https://r.example/a?…: EOF");
+}
+
+#[test]
+fn logins_in_urls_and_references_go() {
+    redacts("https://bob:hunter2@r.example/v2/: EOF", "https://***@r.example/v2/: EOF");
+    redacts("Get https://token@r.example:5000/v2/", "Get https://***@r.example:5000/v2/");
+    redacts("pull bob:p/w@r.example/app", "pull bob:p/w@r.example/app");
+    redacts("pull bob:hunter2@r.example/app", "pull ***@r.example/app");
+    redacts("image app:1@sha256:0f1e2d3c4b5a", "image app:1@sha256:0f1e2d3c4b5a");
+}
+
+#[test]
+fn headers_and_values_named_like_secrets_go() {
+    redacts(
+        "Authorization: Bearer eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJ4In0.c2ln failed",
+        "Authorization: Bearer *** failed",
+    );
+    redacts("Authorization: Basic dXNlcjpwYXNz", "Authorization: Basic ***");
+    redacts(
+        r#"{"auths":{"r.example":{"auth":"dXNlcjpwYXNz"}}}"#,
+        r#"{"auths":{"r.example":{"auth":"***"}}}"#,
+    );
+    redacts(r#"{\"password\":\"my pass word\",\"x\":1}"#, r#"{\"password\":\"***\",\"x\":1}"#);
+    redacts("docker login --password hunter2 r.example", "docker login --password *** r.example");
+    redacts("client_secret=abc&grant=x", "client_secret=***&grant=x");
+    redacts("AKIAIOSFODNN7EXAMPLE is no good", "*** is no good");
+    redacts("used ghp_0123456789abcdefABCDEF0123456789abcd.", "used ***.");
+    redacts("key -----BEGIN PRIVATE KEY-----\nabc\n-----END PRIVATE KEY----- end", "key *** end");
+}
+
+#[test]
+fn prose_about_tokens_stays() {
+    for text in [
+        "unable to retrieve auth token: invalid username/password: unauthorized: Invalid Username or Password",
+        "failed to authorize: failed to fetch oauth token: unexpected status: 401 Unauthorized",
+        "no basic auth credentials",
+        "Requesting bearer token: invalid status code from registry 503 (Service Unavailable)",
+        "unauthorized: authentication required",
+        "Www-Authenticate: Bearer realm=\"https://r.example/token\",service=\"r.example\"",
+        "authorization failed: no basic auth credentials",
+    ] {
+        redacts(text, text);
+    }
+}
+
+#[test]
+fn no_part_of_a_reading_holds_a_login_or_a_query() {
+    let message = "Failed to pull image \"bob:hunter2@r.example/app:1\": failed to do request: Head \"https://bob:hunter2@r.example/v2/app/manifests/1?sig=hunter2\": dial tcp: lookup r.example on 192.0.2.53:53: no such host";
+    let reading = read(message);
+    assert_eq!(reading.host.as_deref(), Some("r.example"));
+    assert!(!format!("{reading:?}").contains("hunter2"), "{reading:?}");
+}
+
+/// Reads `text` and looks for `part` in the advice.
+fn advises(text: &str, part: &str) {
+    let reading = read(text);
+    assert!(reading.advice().contains(part), "want {part}\ngot {}\nin {text}", reading.advice());
+}
+
+#[test]
+fn advice_names_the_host_the_port_and_the_resolver_of_the_message() {
+    advises("dial tcp: lookup r.example on 192.0.2.53:53: no such host", "`getent hosts r.example`");
+    advises("dial tcp: lookup r.example on 192.0.2.53:53: server misbehaving", "`dig @192.0.2.53 r.example`");
+    advises("Get \"https://r.example/v2/\": dial tcp 192.0.2.7:443: i/o timeout", "`nc -vz r.example 443`");
+    advises(
+        "Get \"https://r.example:5000/v2/\": dial tcp 192.0.2.7:5000: connect: connection refused",
+        "nc -vz r.example 5000",
+    );
+    advises(
+        "Get \"https://r.example/v2/\": dial tcp [2001:db8::7]:443: connect: network is unreachable",
+        "ip route get 2001:db8::7",
+    );
+    advises("write /var/lib/x/y: no space left on device", "`df -h /var/lib/x/y; df -i /var/lib/x/y`");
+    advises("manifest for r.example/app:9 not found: manifest unknown", "docker://r.example/app`");
+}
+
+#[test]
+fn advice_holds_nothing_that_a_shell_would_act_upon() {
+    let message = "Get \"https://$(reboot)/v2/\": dial tcp: lookup $(reboot) on `x`:53: no such host";
+    let reading = read(message);
+    assert_eq!(reading.host, None);
+    assert_eq!(reading.advice(), Cause::DnsNotFound.advice());
+}

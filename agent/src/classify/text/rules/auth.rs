@@ -70,6 +70,7 @@ pub(super) const EXACT: &[Rule] = &[
             "{authentication|login|logon} {failed|failure|was rejected|has failed|unsuccessful|attempt failed}",
             "failed {authentication|login}",
             "{cannot|could not|can't|unable to} be authenticated",
+            "login attempt … 401",
             "authentication is not valid",
             "personal access token",
             "{unrecognizedclientexception|expiredtokenexception|expiredtoken|invalidclienttokenid|invalidsignatureexception|signaturedoesnotmatch}",

@@ -47,6 +47,23 @@ impl Rule {
     }
 }
 
+/// Words that only hint: asked when nothing else was read, so that a wording of tomorrow finds at least its domain.
+const HINTS: &[Rule] = &[
+    Rule::new(Cause::UnpackFailed, &["{unpack|extract|untarring|decompressing|snapshotter}"]).weak(),
+    Rule::new(Cause::ContentInvalid, &["{digest|checksum|hash} … {mismatch|match|invalid|expected|wrong}"])
+        .weak(),
+    Rule::new(Cause::TlsProtocol, &["{tls|ssl} {error|alert|failure|failed|handshake}"]).weak(),
+    Rule::new(Cause::TlsUntrusted, &["{certificate|cert} … {invalid|error|failed|rejected|unknown|problem}"])
+        .weak(),
+    Rule::new(Cause::QuotaExceeded, &["quota"]).also(&[Cause::RateLimited]).weak(),
+    Rule::new(
+        Cause::PlatformMismatch,
+        &["{platform|architecture} … {mismatch|unsupported|incompatible|wrong|supported}"],
+    )
+    .weak(),
+    Rule::new(Cause::DnsFailure, &["{dns|resolver} … {error|failed|failure|problem|timeout}"]).weak(),
+];
+
 /// Every group of rules in the order in which they are asked.
 const ORDER: &[&[Rule]] = &[
     quota::KUBELET,
@@ -75,6 +92,8 @@ const ORDER: &[&[Rule]] = &[
     spec::NOT_FOUND_GENERAL,
     registry::GENERAL,
     node::CANCELLED,
+    network::TIMEOUT_GENERAL,
+    HINTS,
     network::PROXY_GENERAL,
 ];
 
@@ -86,6 +105,9 @@ pub(super) fn all() -> impl Iterator<Item = &'static Rule> {
 /// Words that belong to an envelope although they read like an error: Docker's API wraps every error of a pull in
 /// a 500 of its own.
 pub(super) const ENVELOPES: &[&str] = &[
+    "{failed|unable} to pull and unpack",
+    "{pull|pulling} and {unpack|unpacking}",
+    "4xx client error for {<url>|<name>} : {not found|forbidden|unauthorized|conflict|bad request}",
     "http code {400|401|403|404|409|500|502|503} {server error|unexpected|bad request|no such image|not found|}",
     "api error 500",
     "status code internalservererror",

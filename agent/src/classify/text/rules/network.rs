@@ -15,6 +15,7 @@ pub(super) const PROXY: &[Rule] = &[
             "{socks|socks5} connect",
             "{socks|socks5} {: |}{general|host|connection|network|authentication|server|unknown|no}",
             "{failed|unable|cannot|could not} {to|} connect to {the|} proxy",
+            "connecting to {the|} {http|https|} proxy",
             "{http|https|connect} proxy {error|failed|refused|returned|denied}",
             "proxy {error|failed|refused|returned an|denied|responded|rejected|server refused|handshake|tunnel}",
             "received http code <any> from proxy after connect",
@@ -276,13 +277,16 @@ pub(super) const TRANSFER: &[Rule] = &[
         ],
     ),
     Rule::new(Cause::ConnectTimeout, &["i/o timeout"]).also(&[Cause::TransferTimeout]),
-    Rule::new(Cause::TransferTimeout, &["timed out", "timeout $", "timeout :"])
-        .also(&[Cause::ConnectTimeout])
-        .weak(),
 ];
 
 /// A bare word behind a URL that no other rule knows: the proxy's own.
 pub(super) const PROXY_GENERAL: &[Rule] =
     &[Rule::new(Cause::ProxyFailed, &["<url> : <any> $", "{get|head|post} https : <name> : <any> $"])
         .also(&[Cause::Unknown])
+        .weak()];
+
+/// A time-out of which nothing more is told.
+pub(super) const TIMEOUT_GENERAL: &[Rule] =
+    &[Rule::new(Cause::TransferTimeout, &["timed out", "{timeout|timedout}"])
+        .also(&[Cause::ConnectTimeout])
         .weak()];

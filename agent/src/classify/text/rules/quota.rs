@@ -29,6 +29,8 @@ pub(super) const USED_UP: &[Rule] = &[
             "{quota|limit|download|pull|pulls} … {current month|this month|per month}",
             "{exceed|exceeds|exceeded} the configured upper limit",
             "payment required",
+            "{exceed|exceeds|exceeded|exceeding} {the|your|its|} {storage|bandwidth|transfer|download|traffic|project|organization|account} {quota|limit|allowance}",
+            "{data|network} transfer {exceeded|limit}",
             "{requires billing|billing to be enabled|billing account|billing is disabled|billing disabled|billing has been}",
             "{subscription|plan|trial} {has expired|expired|limit|is over|has ended}",
             "{data|transfer} {transfer|data} {limit|quota}",
