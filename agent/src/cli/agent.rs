@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
-use super::{UNDECIDED, load, runtime, usage, watched};
+use super::{UNDECIDED, block_on, load, usage, watched};
 
 /// The options.
 #[derive(Debug, clap::Args)]
@@ -34,7 +34,7 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
         Ok(config) => config,
         Err(code) => return code,
     };
-    match runtime().map(|runtime| runtime.block_on(serve(&config))) {
+    match block_on(serve(&config)) {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Ok(Err(problem)) => usage(&problem),
         Err(error) => {

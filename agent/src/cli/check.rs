@@ -12,7 +12,7 @@ use pullscope::model::{Evidence, RegistryName, Status, Target};
 use pullscope::walk::{self, Clock, Walker};
 use tokio::task::JoinSet;
 
-use super::{FAILING, Output, UNDECIDED, load, paint, print, runtime, usage, watched};
+use super::{FAILING, Output, UNDECIDED, block_on, load, paint, print, usage, watched};
 
 /// The options.
 #[derive(Debug, clap::Args)]
@@ -48,7 +48,7 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
         (_, true) => true,
         _ => !by_hand.contains(name),
     };
-    match runtime().map(|runtime| runtime.block_on(look(&config, pulls))) {
+    match block_on(look(&config, pulls)) {
         Ok(Ok((ledger, clock))) => {
             let view = ledger.view(clock.now());
             show(&config.node, &view, arguments.output);

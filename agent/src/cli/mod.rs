@@ -103,7 +103,12 @@ pub(crate) fn watched(walker: &Walker) -> Vec<Watched> {
         .collect()
 }
 
-/// One thread is enough for any number of registries: the work is waiting, and a second one costs memory.
-pub(crate) fn runtime() -> io::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_current_thread().enable_all().build()
+/// Runs `work` to its end. One thread is enough for any number of registries: the work is waiting, and a second one
+/// costs memory.
+pub(crate) fn block_on<T>(work: impl Future<Output = T>) -> io::Result<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let result = runtime.block_on(work);
+    // Without waiting for a thread that asks a disk which hangs: it may never come back.
+    runtime.shutdown_background();
+    Ok(result)
 }

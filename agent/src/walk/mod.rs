@@ -95,8 +95,8 @@ impl Walker {
     pub async fn pull(self: Arc<Self>, target: Arc<Target>, stop: impl Future<Output = ()>) -> Evidence {
         let turn = self.pulling.acquire().await.expect("the semaphore is never closed");
         let tools = &self.tools;
-        // The pull has its own deadline; the rest is what asking before it and cleaning up after it may take.
-        let limit = tools.pull_limit + tools.timeout;
+        // The pull keeps its own deadline; the rest is for what comes before and after it.
+        let limit = tools.pull_limit + tools.timeout + pull::OVERHEAD;
         let mut seen = Recorder::begin(target.name().as_str(), limit, limit);
         let _ = seen.stage(Stage::Pull, pull_stage(tools, &target, stop)).await;
         drop(turn);

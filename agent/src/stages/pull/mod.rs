@@ -38,6 +38,11 @@ const CONTENT_PATIENCE: Duration = Duration::from_secs(5);
 const CLEANUP_PATIENCE: Duration = Duration::from_secs(10);
 /// What is left for removing once the agent is told to end; with [`SETTLE`] half of the second that it has in all.
 const GRACE: Duration = Duration::from_millis(400);
+/// The most that a pull's surroundings take beside its own limit: the disk, the lists, the content, the removal.
+pub const OVERHEAD: Duration = DISK_PATIENCE
+    .saturating_add(BEFORE_PATIENCE)
+    .saturating_add(CONTENT_PATIENCE)
+    .saturating_add(CLEANUP_PATIENCE);
 /// After a call is dropped, containerd takes a moment to see it; a pull may still end well in it.
 const SETTLE: Duration = Duration::from_millis(100);
 
