@@ -38,7 +38,7 @@ pub fn write(
     let mut yaml = format!(
         "node: node-1\nlisten: {listen}\ninterval: {}\ntimeout: {}\nresolv_conf: {}\n\
          containerd:\n  socket: {}\n  config_path: {}\n  config: {}\n\
-         pull:\n  via: {via}\n  interval: 30m\n  timeout: 20s\n\
+         pull:\n  via: {via}\n  interval: 30m\n  timeout: {}\n\
          disk:\n  warn_free_percent: {}\n  fail_free_percent: {}\n",
         pace.interval,
         pace.timeout,
@@ -46,6 +46,7 @@ pub fn write(
         world.socket().display(),
         world.certs().display(),
         world.runtime_config().display(),
+        scenario.config.pull_timeout.as_deref().unwrap_or("20s"),
         disk.0,
         disk.1,
     );

@@ -129,12 +129,16 @@ fn the_registry_serves_the_image_to_whom_it_should() {
     assert_eq!(status("basic.test", &[]), 401);
     assert_eq!(status("basic.test", &[("Authorization", wrong)]), 401);
     assert_eq!(status("basic.test", &[("Authorization", good)]), 200);
+    // What the scenarios count refused passwords by.
+    let refused = |host: &str, words: &str| world.log_of(host).lines().filter(|l| l.contains(words)).count();
+    assert_eq!(refused("basic.test", "error authenticating user"), 1, "{}", world.log_of("basic.test"));
     assert_eq!(status("bearer.test", &[]), 401);
     let token = |method: &str, word: &str| {
         let headers = [("Authorization", word)];
         http::request(at(&world, "auth.test", 80), method, "/token?service=x", &headers, b"").unwrap()
     };
     assert_eq!(token("GET", wrong).status, 401);
+    assert_eq!(refused("auth.test", " 401 "), 1, "{}", world.log_of("auth.test"));
     for method in ["GET", "POST"] {
         let answer = token(method, good);
         assert_eq!(answer.status, 200, "{method}");

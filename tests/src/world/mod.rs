@@ -279,10 +279,17 @@ impl World {
         behind: Option<SocketAddr>,
     ) -> Fallible<()> {
         let token = self.signer.answer()?;
+        let blackhole = if spec.route.iter().any(|route| route.hang) {
+            self.add_dead("blackhole")?;
+            Some(SocketAddr::new(self.addresses["blackhole"][0], 443))
+        } else {
+            None
+        };
         let site = nginx::Site {
             listen,
             identity,
             behind,
+            blackhole,
             routes: &spec.route,
             one_answer: spec.one_answer,
             token: &token,

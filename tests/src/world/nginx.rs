@@ -34,6 +34,9 @@ pub struct Route {
     /// Ask for the user and the password.
     #[serde(default)]
     pub password: bool,
+    /// Never answer.
+    #[serde(default)]
+    pub hang: bool,
 }
 
 /// What one nginx is to do.
@@ -45,6 +48,8 @@ pub struct Site<'a> {
     pub identity: Option<&'a Identity>,
     /// The registry behind, on plain HTTP.
     pub behind: Option<SocketAddr>,
+    /// An address that never answers, for routes that hang.
+    pub blackhole: Option<SocketAddr>,
     /// What it answers by itself.
     pub routes: &'a [Route],
     /// Close each connection after one answer.
@@ -127,11 +132,12 @@ fn location(n: usize, route: &Route, site: &Site<'_>, home: &Path) -> Fallible<S
         Some(method) => writeln!(block, "if ($request_method = {method}) {{ {answer} }}")?,
         None => writeln!(block, "{answer}")?,
     }
-    if let Some(behind) = site.behind
-        && (route.status.is_none() || route.method.is_some())
-        && !route.token
+    let answered = route.token || (route.status.is_some() && route.method.is_none());
+    let upstream = if route.hang { site.blackhole } else { site.behind };
+    if let Some(upstream) = upstream
+        && !answered
     {
-        writeln!(block, "{}", proxy(behind))?;
+        writeln!(block, "{}", proxy(upstream))?;
     }
     block.push('}');
     if route.token {

@@ -1,6 +1,6 @@
 //! A server as a child process: its log in a file, stopped by its id and waited for on drop.
 
-use std::fs::{self, File};
+use std::fs::{self, OpenOptions};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -27,7 +27,8 @@ impl Process {
     /// so a test run that is shot leaves nothing behind.
     pub fn start(name: &str, dir: &Path, program: &str, args: &[&str]) -> Fallible<Process> {
         let log = dir.join(format!("{name}.log"));
-        let out = File::create(&log)?;
+        // Appending: nginx opens its standard output a second time, and must not write over what is there.
+        let out = OpenOptions::new().create(true).append(true).open(&log)?;
         let child = Command::new("setpriv")
             .args(["--pdeathsig", "KILL", "--", program])
             .args(args)
