@@ -77,7 +77,7 @@ pub struct Registry {
     pub stages: BTreeMap<String, String>,
     /// What `quota` must be: a number by key, or nothing in it where the registry sends none.
     pub quota: Option<BTreeMap<String, u64>>,
-    /// How the test pull must have ended.
+    /// How the test pull must have ended; an empty text: none may have been tried.
     pub pull: Option<String>,
     /// Whether only the status counts: which verdict stands there is another's to say.
     #[serde(default)]

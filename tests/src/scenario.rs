@@ -166,6 +166,8 @@ pub struct Config {
     pub credentials: BTreeMap<String, String>,
     /// One stage's time-out of `check`; 2s where it is not told.
     pub timeout: Option<String>,
+    /// More words for `check`: targets, `--pull`, `--no-pull`.
+    pub words: Vec<String>,
     /// One test pull's time-out; 20s where it is not told.
     pub pull_timeout: Option<String>,
 }

@@ -112,7 +112,13 @@ fn the_default_configuration_and_an_empty_one_are_good() {
 
 #[test]
 fn a_wrong_command_line_is_a_usage_error() {
-    for args in [&["chekc"][..], &["check", "--output", "xml"], &["agent"], &["check", "--config"]] {
+    for args in [
+        &["chekc"][..],
+        &["check", "no such reference!"],
+        &["check", "--output", "xml"],
+        &["agent"],
+        &["check", "--config"],
+    ] {
         let out = pullscope(args);
         assert_eq!(out.status.code(), Some(2), "{args:?}: {}", told(&out));
         assert!(!told(&out).contains("panicked"), "{}", told(&out));

@@ -163,7 +163,10 @@ fn check(scenario: &Scenario, world: &World, pullscope: &Pullscope<'_>) -> Falli
     let pace = Pace { timeout: scenario.config.timeout.as_deref().unwrap_or(ONCE.timeout), ..ONCE };
     let listen = binary::listen(world.free_address());
     let file = config::write("check", scenario, world, listen, pace)?;
-    let out = pullscope.run(&["check", "--config", &file.to_string_lossy(), "--output", "json"])?;
+    let file = file.to_string_lossy();
+    let mut words = vec!["check", "--config", &file, "--output", "json"];
+    words.extend(scenario.config.words.iter().map(String::as_str));
+    let out = pullscope.run(&words)?;
     let (told, noise) = (String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
     let report: Value = serde_json::from_str(&told)
         .map_err(|e| format!("check printed no JSON ({e}); {}\n{told}\n{noise}", out.status))?;

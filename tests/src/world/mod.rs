@@ -72,7 +72,7 @@ pub struct World {
     _blackholes: Vec<Blackhole>,
     _mount: Option<disk::Mount>,
     _v6: Vec<V6>,
-    /// The addresses of each host, and of `refused` and `blackhole`.
+    /// The addresses of each host, of `refused` and `blackhole`, and of the name servers as `dns`.
     pub addresses: BTreeMap<String, Vec<IpAddr>>,
     /// The scenario's roots.
     pub authority: Authority,
@@ -318,6 +318,7 @@ impl World {
             let address = self.block.next();
             self.name_servers.push(dns::Server::start(kind, address, &zone, self.dir.path())?);
             resolv_conf.push_str(&format!("nameserver {address}\n"));
+            self.addresses.entry("dns".to_owned()).or_default().push(address.into());
         }
         Ok(fs::write(self.resolv_conf(), resolv_conf)?)
     }

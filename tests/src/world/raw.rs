@@ -30,6 +30,8 @@ pub enum Script {
     EndlessHeader,
     /// Answers 200 with a body that never ends.
     EndlessBody,
+    /// Answers everything as a registry would, by a clock that stands in the year 2024.
+    OldDate,
     /// Promises a body of 1000 bytes and closes after ten.
     CutBody,
 }
@@ -132,6 +134,20 @@ fn answer(mut stream: impl Read + Write, script: Script, stop: &AtomicBool) {
             let _ = stream.write_all(format!("{head}{{\"token\":\"").as_bytes());
             let _ = stream.flush();
         }
+        Script::OldDate => loop {
+            // A registry's answer to both GET /v2/ and HEAD of a manifest: neither has a body.
+            let head = "HTTP/1.1 200 OK\r\nDate: Mon, 01 Jan 2024 00:00:00 GMT\r\nContent-Length: 0\r\n\
+                        Docker-Distribution-Api-Version: registry/2.0\r\n\
+                        Content-Type: application/vnd.oci.image.manifest.v1+json\r\n\
+                        Docker-Content-Digest: sha256:";
+            let answer = format!("{head}{}\r\n\r\n", "0".repeat(64));
+            if stream.write_all(answer.as_bytes()).and_then(|()| stream.flush()).is_err() {
+                return;
+            }
+            if !read_request(&mut stream, stop) {
+                return;
+            }
+        },
         Script::SilentAnswer | Script::SilentHandshake | Script::Reset => wait(stream, stop),
     }
 }
