@@ -1,36 +1,33 @@
 //! Addresses of one scenario's own, so that scenarios run side by side with the real port numbers.
 
 use std::cell::Cell;
-use std::fs::{self, File};
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::net::{SocketAddr, UnixListener};
 use std::process::{self, Command};
-
-use rustix::fs::{FlockOperation, flock};
 
 use crate::Fallible;
 
-/// A /24 of 127.0.0.0/8, held by a file lock: no other scenario of this machine gets it, and the kernel gives it
-/// back when this process ends, however it ends.
+/// A /24 of 127.0.0.0/8, held by an abstract Unix socket of its name: no other scenario of this network namespace gets
+/// it, and the kernel gives it back when this process ends, however it ends.
 #[derive(Debug)]
 pub struct Block {
     prefix: [u8; 3],
     next: Cell<u8>,
-    _lock: File,
+    _held: UnixListener,
 }
 
 impl Block {
     /// Takes a block that nobody holds.
     pub fn take() -> Fallible<Block> {
-        let dir = std::env::temp_dir().join("pullscope-addresses");
-        fs::create_dir_all(&dir)?;
         let start = process::id();
         for step in 0..16_000_u32 {
             // 127.64.0 to 127.127.255: far from what people use by hand. 4093 is a prime near the block count.
             let n = start.wrapping_mul(31).wrapping_add(step.wrapping_mul(4093)) % (64 * 256);
             let (a, b) = (64 + u8::try_from(n / 256)?, u8::try_from(n % 256)?);
-            let lock = File::create(dir.join(format!("127.{a}.{b}")))?;
-            if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok() {
-                return Ok(Block { prefix: [127, a, b], next: Cell::new(1), _lock: lock });
+            let name = SocketAddr::from_abstract_name(format!("pullscope-tests-127.{a}.{b}"))?;
+            if let Ok(held) = UnixListener::bind_addr(&name) {
+                return Ok(Block { prefix: [127, a, b], next: Cell::new(1), _held: held });
             }
         }
         Err("every block of loopback addresses is taken".into())
