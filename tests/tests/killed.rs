@@ -3,13 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
 use std::path::Path;
-use std::thread;
-use std::time::{Duration, Instant};
 
 use pullscope_tests::binary;
 use pullscope_tests::config::{self, Pace};
 use pullscope_tests::scenario::Scenario;
-use pullscope_tests::world::process::{PATIENCE, Process, is_installed};
+use pullscope_tests::world::process::{Process, is_installed};
 use pullscope_tests::world::{Bench, World};
 
 #[test]
@@ -39,14 +37,5 @@ fn a_pullscope_that_is_killed_in_mid_pull_leaves_nothing() {
     let ingests = || containerd.ctr(&["content", "active"]).unwrap().lines().count() > 1;
     process.wait_until("a pull in flight", ingests).unwrap();
     process.kill();
-
-    let began = Instant::now();
-    loop {
-        let left = containerd.leftovers().unwrap();
-        if left.is_empty() {
-            return;
-        }
-        assert!(began.elapsed() < PATIENCE, "left on the node: {left:#?}");
-        thread::sleep(Duration::from_millis(100));
-    }
+    containerd.wait_until_empty().unwrap();
 }

@@ -144,10 +144,7 @@ fn run(scenario: &Scenario, world: &World, pullscope: &Pullscope<'_>) -> Fallibl
     }
     let Some(containerd) = world.own_containerd() else { return Ok(()) };
     if scenario.expect.nothing_left {
-        let left = containerd.leftovers()?;
-        if !left.is_empty() {
-            return Err(format!("left on the node:\n{}", left.join("\n")).into());
-        }
+        containerd.wait_until_empty()?;
     }
     for image in &scenario.expect.still_there {
         let there = containerd.images()?;

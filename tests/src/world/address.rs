@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr, UnixListener};
 use std::process::{self, Command};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::Fallible;
 
@@ -20,8 +21,11 @@ pub struct Block {
 impl Block {
     /// Takes a block that nobody holds.
     pub fn take() -> Fallible<Block> {
+        // Onwards from block to block: what has just been in use may still have connections that end.
+        static TAKEN: AtomicU32 = AtomicU32::new(0);
         let start = process::id();
-        for step in 0..16_000_u32 {
+        for _ in 0..16_000 {
+            let step = TAKEN.fetch_add(1, Ordering::Relaxed);
             // 127.64.0 to 127.127.255: far from what people use by hand. 4093 is a prime near the block count.
             let n = start.wrapping_mul(31).wrapping_add(step.wrapping_mul(4093)) % (64 * 256);
             let (a, b) = (64 + u8::try_from(n / 256)?, u8::try_from(n % 256)?);

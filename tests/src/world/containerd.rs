@@ -89,6 +89,22 @@ impl Containerd {
         Ok(self.ctr(&["images", "ls", "-q"])?.lines().map(str::to_owned).collect())
     }
 
+    /// Waits until nothing of an image is on the node: after a failed or broken pull containerd tidies up in the
+    /// background, within a second when it is not busy.
+    pub fn wait_until_empty(&self) -> Fallible<()> {
+        let began = Instant::now();
+        loop {
+            let left = self.leftovers()?;
+            if left.is_empty() {
+                return Ok(());
+            }
+            if began.elapsed() > PATIENCE {
+                return Err(format!("left on the node:\n{}", left.join("\n")).into());
+            }
+            thread::sleep(Duration::from_millis(100));
+        }
+    }
+
     /// Everything of an image that is on the node: names, blobs, half-fetched blobs, snapshots, leases.
     pub fn leftovers(&self) -> Fallible<Vec<String>> {
         let mut found = Vec::new();

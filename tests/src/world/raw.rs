@@ -205,6 +205,8 @@ impl Blackhole {
         let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
         let socket = |flags| socket_with(family, SocketType::STREAM, flags, None);
         let listener = socket(SocketFlags::CLOEXEC)?;
+        // As every server does: connections that have ended may still be remembered at the address.
+        sockopt::set_socket_reuseaddr(&listener, true)?;
         bind(&listener, &address).map_err(|e| format!("bind {address}: {e}"))?;
         listen(&listener, 0)?;
         let mut held = vec![listener];
