@@ -2,7 +2,7 @@
 //! /etc/resolv.conf is the scenario's.
 
 use std::fs;
-use std::io::Write as _;
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -191,14 +191,34 @@ impl Impostor {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let thread = thread::spawn(move || {
-            for mut stream in listener.incoming().flatten() {
+            let mut guests = Vec::new();
+            for stream in listener.incoming().flatten() {
                 if stopped.load(Ordering::Relaxed) {
                     break;
                 }
-                let _ = stream.write_all(b"220 mail.test ESMTP ready\r\n");
+                let stopped = Arc::clone(&stopped);
+                guests.push(thread::spawn(move || greet(stream, &stopped)));
+            }
+            for guest in guests {
+                let _ = guest.join();
             }
         });
         Ok(Impostor { socket: socket.to_owned(), stop, thread: Some(thread) })
+    }
+}
+
+/// Says what mail servers say, and waits until the guest goes: closing at once would race with what was said.
+fn greet(mut stream: UnixStream, stop: &AtomicBool) {
+    let _ = stream.set_read_timeout(Some(Duration::from_millis(100)));
+    let _ = stream.write_all(b"220 mail.test ESMTP ready\r\n");
+    let mut heard = [0; 4096];
+    while !stop.load(Ordering::Relaxed) {
+        match stream.read(&mut heard) {
+            Ok(0) => return,
+            Ok(_) => {}
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+            Err(_) => return,
+        }
     }
 }
 
