@@ -154,9 +154,12 @@ impl<'a> Order<'a> {
             let text = format!("{place} answered {doing} with {} and {what}", answer.status_line());
             Stop::from(Finding::new(cause, text).at(&place))
         };
-        if !answer.whole {
-            let what = format!("a body that broke off or is longer than {} KiB", MAX_BODY / 1024);
+        if answer.body.len() >= MAX_BODY {
+            let what = format!("a body of more than {} KiB", MAX_BODY / 1024);
             return Err(useless(classify::unusable_answer(), &what));
+        }
+        if !answer.whole {
+            return Err(useless(classify::cut_short(), "a body that broke off"));
         }
         let Ok(tokens) = serde_json::from_slice::<Tokens>(&answer.body) else {
             return Err(useless(classify::not_a_registry(), "something that is not a token"));
