@@ -203,7 +203,7 @@ fn a_pull_that_fails_where_the_wire_works_is_containerds_own_way() {
     );
     assert_eq!(book.says("a.test", 2), "failing network/tls_untrusted@pull");
     let view = book.0.view(at(2));
-    let advice = view.registries[0].verdict.as_ref().unwrap().advice().to_owned();
+    let advice = view.registries[0].verdict.as_ref().unwrap().advice();
     assert!(advice.contains("hosts.toml") && advice.contains("proxy"), "{advice}");
 }
 

@@ -131,7 +131,7 @@ impl From<&model::Verdict> for Verdict {
             stage: verdict.stage.label(),
             place: verdict.place.clone(),
             summary: verdict.summary.clone(),
-            advice: verdict.advice().to_owned(),
+            advice: verdict.advice(),
             since: rfc3339(verdict.since),
         }
     }

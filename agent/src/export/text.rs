@@ -90,7 +90,7 @@ fn row(view: &RegistryView<'_>) -> [String; 5] {
     let pull = match view.pull_report() {
         None => "-".to_owned(),
         Some(p) if p.outcome == PullOutcome::Pulled => {
-            format!("{} in {:.1} s", bytes(p.bytes), p.took.as_secs_f64())
+            format!("{} in {:.2} s", bytes(p.bytes), p.took.as_secs_f64())
         }
         Some(p) => p.outcome.label().to_owned(),
     };

@@ -243,6 +243,38 @@ impl Cause {
         self.domain().fault()
     }
 
+    /// [`Cause::advice`] with `HOST`, `PORT`, `ADDRESS` and `SERVER` made the `place` in question, `host[:port]`, so
+    /// that its commands can be pasted. What the place does not say stays as it is.
+    pub fn advice_at(self, place: &str) -> String {
+        let (host, port) = match place.rsplit_once(':') {
+            Some((host, port)) if port.parse::<u16>().is_ok() => (host, port),
+            _ => (place, "443"),
+        };
+        let is_host =
+            !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || b".-_:[]".contains(&b));
+        if !is_host {
+            return self.advice().to_owned();
+        }
+        // Where a name server is the place, the host that it was asked for is another.
+        let about_server = self.advice().contains("SERVER");
+        let bare = host.trim_start_matches('[').trim_end_matches(']');
+        let words = self.advice().split_inclusive(|c: char| !c.is_ascii_uppercase());
+        words
+            .map(|word| {
+                let end = word.len()
+                    - word.chars().next_back().filter(|c| !c.is_ascii_uppercase()).map_or(0, char::len_utf8);
+                let (name, tail) = word.split_at(end);
+                let value = match name {
+                    "SERVER" => bare,
+                    "HOST" | "ADDRESS" if !about_server => bare,
+                    "PORT" => port,
+                    other => other,
+                };
+                format!("{value}{tail}")
+            })
+            .collect()
+    }
+
     /// The cause with this label.
     pub fn from_label(label: &str) -> Option<Cause> {
         Cause::ALL.iter().copied().find(|cause| cause.label() == label)
@@ -276,6 +308,28 @@ mod tests {
             assert!(cause.meaning().ends_with('.') && cause.advice().ends_with('.'), "{cause}");
             assert!(cause.advice().len() <= 240, "{cause}: advice of {} bytes", cause.advice().len());
         }
+    }
+
+    #[test]
+    fn advice_names_the_place() {
+        let advice = |place| Cause::ConnectRefused.advice_at(place);
+        assert!(advice("10.0.0.5:5000").contains("`nc -vz 10.0.0.5 5000`"), "{}", advice("10.0.0.5:5000"));
+        assert!(advice("[::1]:5000").contains("`nc -vz ::1 5000`"));
+        assert!(advice("quay.io").contains("`nc -vz quay.io 443`"));
+        assert!(Cause::DnsFailure.advice_at("10.0.0.2").contains("`dig @10.0.0.2 HOST`"));
+    }
+
+    #[test]
+    fn a_place_that_is_no_host_is_not_put_into_a_command() {
+        for place in ["", "/var/lib/containerd", "a b", "x;reboot", "$(x)"] {
+            assert_eq!(Cause::ConnectRefused.advice_at(place), Cause::ConnectRefused.advice(), "{place}");
+        }
+        // HTTPS and hosts.toml are no placeholders.
+        assert!(
+            Cause::TlsProtocol
+                .advice_at("a.test")
+                .contains("the port speaks HTTPS (`openssl s_client -connect a.test:443`)")
+        );
     }
 
     #[test]

@@ -61,7 +61,7 @@ impl Verdict {
     }
 
     /// What to do next.
-    pub fn advice(&self) -> &str {
-        self.hint.as_deref().unwrap_or_else(|| self.cause.advice())
+    pub fn advice(&self) -> String {
+        self.hint.clone().unwrap_or_else(|| self.cause.advice_at(&self.place))
     }
 }
