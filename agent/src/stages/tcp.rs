@@ -274,6 +274,8 @@ mod tests {
     async fn both_families_are_connected_to() {
         let (_v4, port) = listener().await;
         let Ok(_v6) = TcpListener::bind(("::1", port)).await else {
+            // Some containers have no IPv6 at all; CI's machine has.
+            assert!(std::env::var_os("CI").is_none(), "there is no IPv6 loopback to test with");
             eprintln!("SKIPPED: this machine has no IPv6 loopback");
             return;
         };

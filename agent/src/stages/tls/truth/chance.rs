@@ -77,7 +77,6 @@ fn some_case(chance: &mut Chance) -> Case {
 }
 
 #[test]
-#[ignore = "needs Go: GO=/path/to/go"]
 fn go_tells_the_same_fault_first_of_chains_by_chance() {
     let mut chance = Chance(20_261_122);
     let cases: Vec<Case> = (0..2_000).map(|_| some_case(&mut chance)).collect();
