@@ -69,8 +69,18 @@ pub struct Histogram {
 pub struct Ledger {
     policy: Policy,
     watched: Arc<[Watched]>,
-    cells: BTreeMap<(Subject, Lane), Arc<Cell>>,
+    node: Option<Arc<Cell>>,
+    /// One for each that is watched, in the same order.
+    registries: Vec<Cells>,
     tallies: Arc<Tallies>,
+}
+
+/// What was seen of one registry.
+#[derive(Clone, Debug, Default)]
+struct Cells {
+    /// One for each endpoint, in the same order.
+    wires: Vec<Option<Arc<Cell>>>,
+    pull: Option<Arc<Cell>>,
 }
 
 /// What is shown of everything, at one moment.
@@ -127,59 +137,47 @@ pub struct EndpointView<'a> {
 impl Ledger {
     /// An empty ledger for what is watched.
     pub fn new(policy: Policy, watched: Vec<Watched>) -> Ledger {
-        Ledger { policy, watched: watched.into(), cells: BTreeMap::new(), tallies: Arc::default() }
+        let registries =
+            watched.iter().map(|w| Cells { wires: vec![None; w.endpoints.len()], pull: None }).collect();
+        Ledger { policy, watched: watched.into(), node: None, registries, tallies: Arc::default() }
     }
 
-    /// Writes one piece of evidence.
+    /// Writes one piece of evidence. What is about none of the watched subjects is passed over.
     pub fn record(&mut self, evidence: Evidence) {
-        Arc::make_mut(&mut self.tallies).count(&evidence);
-        let key = (evidence.subject.clone(), evidence.lane);
-        let round = Round::of(&evidence);
+        let policy = self.policy;
+        let Some(slot) = self.slot(&evidence.subject) else { return };
         let evidence = Arc::new(evidence);
-        let before = self.cells.get(&key);
-        let silent = round == Round::Silent;
-        let warned = evidence.warnings().next().is_some();
-        let cell = Cell {
-            last: Arc::clone(&evidence),
-            decided: if silent {
-                before.and_then(|c| c.decided.clone())
-            } else {
-                Some(Arc::clone(&evidence))
-            },
-            failed: match round {
-                Round::Bad => Some(Arc::clone(&evidence)),
-                _ => before.and_then(|c| c.failed.clone()),
-            },
-            warned_since: match (silent, warned) {
-                (true, _) => before.and_then(|c| c.warned_since),
-                (false, true) => before.and_then(|c| c.warned_since).or(Some(evidence.at)),
-                (false, false) => None,
-            },
-            streak: before.map(|c| c.streak).unwrap_or_default().after(round, evidence.at, &self.policy),
-        };
-        self.cells.insert(key, Arc::new(cell));
+        *slot = Some(Arc::new(Cell::after(slot.as_deref(), &policy, Arc::clone(&evidence))));
+        Arc::make_mut(&mut self.tallies).count(&evidence);
+    }
+
+    fn slot(&mut self, subject: &Subject) -> Option<&mut Option<Arc<Cell>>> {
+        let Some(registry) = subject.registry() else { return Some(&mut self.node) };
+        let at = self.watched.iter().position(|w| w.registry == *registry)?;
+        match subject {
+            Subject::Endpoint { url, role, .. } => {
+                let is_it = |(u, r): &(String, Role)| u == url && r == role;
+                let endpoint = self.watched[at].endpoints.iter().position(is_it)?;
+                self.registries[at].wires.get_mut(endpoint)
+            }
+            _ => Some(&mut self.registries[at].pull),
+        }
     }
 
     /// Whether every registry had its first round.
     pub fn is_ready(&self) -> bool {
-        self.watched.iter().all(|w| {
-            w.endpoints
-                .iter()
-                .all(|(url, role)| self.cell(&endpoint(&w.registry, url, *role), Lane::Wire).is_some())
-        })
+        self.registries.iter().flat_map(|cells| &cells.wires).all(Option::is_some)
     }
 
     /// What is shown at `now`.
     pub fn view(&self, now: Moment) -> View<'_> {
-        let facts: Vec<RegistryFacts<'_>> = self.watched.iter().map(|w| self.facts(w)).collect();
-        let node = self.cell(&Subject::Node, Lane::Node);
+        let facts: Vec<RegistryFacts<'_>> =
+            self.watched.iter().zip(&self.registries).map(|(w, cells)| cells.facts(w)).collect();
+        let node = self.node.as_deref();
         let judged = judge::judge(node.map(Cell::lane), &facts, now, &self.policy);
-        let registries = self
-            .watched
-            .iter()
-            .zip(judged.registries)
-            .map(|(w, judged)| self.registry_view(w, judged, now))
-            .collect();
+        let registries = self.watched.iter().zip(&self.registries).zip(judged.registries);
+        let registries =
+            registries.map(|((w, cells), judged)| self.registry_view(w, cells, judged, now)).collect();
         let node = node.and_then(|cell| self.counting(cell, now));
         View {
             at: now,
@@ -195,48 +193,33 @@ impl Ledger {
     fn registry_view<'a>(
         &'a self,
         w: &'a Watched,
+        cells: &'a Cells,
         judged: judge::RegistryJudged,
         now: Moment,
     ) -> RegistryView<'a> {
+        let counting =
+            |cell: &'a Option<Arc<Cell>>| cell.as_deref().and_then(|cell| self.counting(cell, now));
         let endpoints: Vec<EndpointView<'a>> = w
             .endpoints
             .iter()
+            .zip(&cells.wires)
             .zip(judged.endpoints)
-            .map(|((url, role), status)| {
-                let cell = self.cell(&endpoint(&w.registry, url, *role), Lane::Wire);
-                let wire = cell.and_then(|cell| self.counting(cell, now));
-                EndpointView { url, role: *role, status, wire }
+            .map(|(((url, role), cell), status)| EndpointView {
+                url,
+                role: *role,
+                status,
+                wire: counting(cell),
             })
             .collect();
         let quota = endpoints.iter().rev().filter_map(|e| e.wire).find_map(quota_of);
-        let pull = self
-            .cell(&Subject::Registry(w.registry.clone()), Lane::Pull)
-            .and_then(|cell| self.counting(cell, now));
         RegistryView {
             registry: &w.registry,
             status: judged.status,
             verdict: judged.verdict,
             endpoints,
             quota,
-            pull,
+            pull: counting(&cells.pull),
         }
-    }
-
-    fn facts<'a>(&'a self, w: &'a Watched) -> RegistryFacts<'a> {
-        let endpoints = w
-            .endpoints
-            .iter()
-            .map(|(url, role)| {
-                let cell = self.cell(&endpoint(&w.registry, url, *role), Lane::Wire);
-                EndpointFacts { url, lane: cell.map(Cell::lane) }
-            })
-            .collect();
-        let pull = self.cell(&Subject::Registry(w.registry.clone()), Lane::Pull).map(Cell::lane);
-        RegistryFacts { endpoints, pull }
-    }
-
-    fn cell(&self, subject: &Subject, lane: Lane) -> Option<&Cell> {
-        self.cells.get(&(subject.clone(), lane)).map(Arc::as_ref)
     }
 
     /// The last evidence, if it is young enough to be shown.
@@ -245,9 +228,48 @@ impl Ledger {
     }
 }
 
+// === impl Cells ===
+
+impl Cells {
+    fn facts<'a>(&'a self, watched: &'a Watched) -> RegistryFacts<'a> {
+        let endpoints = watched
+            .endpoints
+            .iter()
+            .zip(&self.wires)
+            .map(|((url, _), cell)| EndpointFacts { url, lane: cell.as_deref().map(Cell::lane) })
+            .collect();
+        RegistryFacts { endpoints, pull: self.pull.as_deref().map(Cell::lane) }
+    }
+}
+
 // === impl Cell ===
 
 impl Cell {
+    /// The cell after one more round.
+    fn after(before: Option<&Cell>, policy: &Policy, evidence: Arc<Evidence>) -> Cell {
+        let round = Round::of(&evidence);
+        let silent = round == Round::Silent;
+        let warned = evidence.warnings().next().is_some();
+        Cell {
+            decided: if silent {
+                before.and_then(|c| c.decided.clone())
+            } else {
+                Some(Arc::clone(&evidence))
+            },
+            failed: match round {
+                Round::Bad => Some(Arc::clone(&evidence)),
+                _ => before.and_then(|c| c.failed.clone()),
+            },
+            warned_since: match (silent, warned) {
+                (true, _) => before.and_then(|c| c.warned_since),
+                (false, true) => before.and_then(|c| c.warned_since).or(Some(evidence.at)),
+                (false, false) => None,
+            },
+            streak: before.map(|c| c.streak).unwrap_or_default().after(round, evidence.at, policy),
+            last: evidence,
+        }
+    }
+
     fn lane(&self) -> LaneView<'_> {
         LaneView {
             streak: self.streak,
@@ -313,10 +335,6 @@ impl RegistryView<'_> {
             _ => None,
         })
     }
-}
-
-fn endpoint(registry: &RegistryName, url: &str, role: Role) -> Subject {
-    Subject::Endpoint { registry: registry.clone(), url: url.to_owned(), role }
 }
 
 fn runtime_of(evidence: &Evidence) -> Option<&RuntimeInfo> {
