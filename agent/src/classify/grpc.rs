@@ -41,7 +41,8 @@ pub fn no_answer() -> Cause {
 /// What a plugin of containerd that did not start means, from the error that it left.
 pub fn plugin(error: &str) -> Cause {
     match text::cause(error) {
-        Cause::Unknown => Cause::RuntimeConfig,
+        // A snapshotter that is missing at start is a setting; in a pull the same words are about unpacking.
+        Cause::Unknown | Cause::UnpackFailed => Cause::RuntimeConfig,
         cause => cause,
     }
 }

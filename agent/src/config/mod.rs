@@ -4,7 +4,6 @@ mod check;
 mod duration;
 mod files;
 mod problem;
-mod proxy;
 mod raw;
 mod registries;
 mod section;
@@ -16,7 +15,6 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use problem::Problem;
-pub use proxy::ProxyUrl;
 
 use crate::containerd::credentials::Credentials;
 use crate::containerd::docker_config::DockerConfig;
@@ -116,8 +114,6 @@ pub struct Registry {
     pub plain_http: bool,
     /// A CA bundle (PEM, already read) that is trusted beside the node's own.
     pub ca: Option<Vec<u8>>,
-    /// The proxy for this registry, where containerd's environment does not say.
-    pub proxy: Option<ProxyUrl>,
     /// What the registry is to be given, from the docker config: what the kubelet would take for the test image.
     pub credentials: Option<Credentials>,
 }
