@@ -51,9 +51,10 @@ pub fn read(message: &str) -> Reading {
     let lexed = GRAMMAR.lex(message);
     let judged = GRAMMAR.judge(&lexed);
     let cause = judged.cause();
-    let place = place::find(message, &lexed, judged.part.clone(), cause);
-    let hint = judged.rule.and_then(|rule| advice::hint(rule, &place));
-    Reading { cause, also: judged.also, host: place.place, hint }
+    let places = GRAMMAR.places(message, &lexed, judged.part.clone());
+    let blamed = places.blamed(cause);
+    let hint = judged.rule.and_then(|rule| advice::hint(rule, blamed, &places));
+    Reading { cause, also: judged.also, host: blamed.map(str::to_owned), hint }
 }
 
 /// What the text of an error means.

@@ -7,6 +7,7 @@ use super::attempts::{Shape, Signs};
 use super::lex::{Kind, Lexed, Token, lex};
 use super::lexicon::{Lexicon, UNKNOWN};
 use super::phrase::{Found, Phrases};
+use super::place::{Guides, Places};
 use super::rules::{self, Rule};
 use crate::model::{Cause, Domain};
 
@@ -17,6 +18,7 @@ const MAX_ALSO: usize = 6;
 pub(super) struct Grammar {
     lexicon: Lexicon,
     signs: Signs,
+    guides: Guides,
     envelopes: Phrases,
     phrases: Phrases,
     rules: Vec<&'static Rule>,
@@ -66,16 +68,14 @@ impl Grammar {
     fn new() -> Grammar {
         let mut lexicon = Lexicon::new();
         let signs = Signs::new(|word| lexicon.number(word));
+        let guides = Guides::new(|word| lexicon.number(word));
         let rules: Vec<_> = rules::all().collect();
         let ranked =
             rules.iter().zip(0..).flat_map(|(rule, rank)| rule.phrases.iter().map(move |p| (rank, *p)));
-        let mut phrases = Phrases::compile(&mut lexicon, ranked);
-        let mut envelopes =
-            Phrases::compile(&mut lexicon, rules::ENVELOPES.iter().map(|phrase| (0, *phrase)));
-        phrases.index();
-        envelopes.index();
+        let phrases = Phrases::compile(&mut lexicon, ranked);
+        let envelopes = Phrases::compile(&mut lexicon, rules::ENVELOPES.iter().map(|phrase| (0, *phrase)));
         lexicon.seal();
-        Grammar { lexicon, signs, envelopes, phrases, rules }
+        Grammar { lexicon, signs, guides, envelopes, phrases, rules }
     }
 
     /// Reads a message into tokens, with the words of envelopes blotted out.
@@ -97,8 +97,12 @@ impl Grammar {
     /// Whether the index finds the rule that a plain search of the whole table finds.
     #[cfg(test)]
     pub(super) fn agrees_with_plain_search(&self, lexed: &Lexed) -> bool {
-        let rank = |found: Option<Found>| found.map(|found| found.rank);
-        rank(self.phrases.first(&lexed.tokens)) == rank(self.phrases.first_plainly(&lexed.tokens))
+        self.phrases.first(&lexed.tokens).map(|found| found.rank) == self.phrases.first_plainly(&lexed.tokens)
+    }
+
+    /// The places that `part` of a message names.
+    pub(super) fn places<'a>(&'a self, text: &'a str, lexed: &'a Lexed, part: Range<usize>) -> Places<'a> {
+        Places::new(&self.guides, text, lexed, part)
     }
 
     /// The answer for a whole message.

@@ -23,6 +23,11 @@ pub(super) enum Kind {
     Colon,
 }
 
+impl Kind {
+    /// How many kinds there are.
+    pub(super) const COUNT: usize = Kind::Colon as usize + 1;
+}
+
 /// One token of a message.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Token {
@@ -268,7 +273,7 @@ impl Lexer<'_> {
     /// One run of bytes that belong together.
     fn chunk(&mut self) {
         let start = self.at;
-        let mut end = self.chunk_end(start);
+        let (mut end, url) = self.chunk_end(start);
         let (slashes, next) = self.escape(end);
         let closed = self.quoted && matches!(next, Some(b'"' | b'`'))
             || self.quoted && slashes == 0 && self.bytes[end..].starts_with(&[0xe2, 0x80, 0x9d]);
@@ -304,7 +309,7 @@ impl Lexer<'_> {
             end -= 1;
         }
         if end > start {
-            self.classify(start, end);
+            self.classify(start, end, url);
         }
         if colon {
             self.push(Kind::Colon, 0, end, end);
@@ -313,8 +318,8 @@ impl Lexer<'_> {
         }
     }
 
-    /// Where the run that begins at `start` ends. A URL runs on to the next space or quote.
-    fn chunk_end(&self, start: usize) -> usize {
+    /// Where the run that begins at `start` ends, and whether it has `:/` as a URL has. A URL runs on to the next space or quote.
+    fn chunk_end(&self, start: usize) -> (usize, bool) {
         let mut url = false;
         // `\\?\C:\x` and `C:\x`: here a backslash escapes nothing.
         let windows =
@@ -354,7 +359,7 @@ impl Lexer<'_> {
             }
             end += 1;
         }
-        end
+        (end, url)
     }
 
     /// The length of a placeholder that a reporter put in the place of a part of a name (`<id>.dkr.ecr`, `app:<tag>`);
@@ -386,9 +391,9 @@ impl Lexer<'_> {
         before.next().is_some_and(|t| t.kind == Kind::Word && self.lexicon.is_key(t.value))
     }
 
-    fn classify(&mut self, start: usize, end: usize) {
+    fn classify(&mut self, start: usize, end: usize, url: bool) {
         let chunk = &self.bytes[start..end];
-        if is_url(chunk) {
+        if url && is_url(chunk) {
             return self.push(url_kind(chunk), 0, start, end);
         }
         if let Some(word) = self.lexicon.word(chunk) {

@@ -49,6 +49,8 @@ pub(super) struct Lexicon {
     slots: Vec<Slot>,
     keys: Vec<u16>,
     introductions: Vec<(u16, u16)>,
+    /// The highest number of a word that introduces or is introduced: those come first.
+    last_introduction: u16,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -69,6 +71,7 @@ impl Lexicon {
             slots: Vec::new(),
             keys: Vec::new(),
             introductions: Vec::new(),
+            last_introduction: 0,
         };
         lexicon.keys = KEYS.iter().map(|word| lexicon.number(word)).collect();
         lexicon.introductions = INTRODUCTIONS
@@ -78,6 +81,7 @@ impl Lexicon {
                 (before, lexicon.number(word))
             })
             .collect();
+        lexicon.last_introduction = lexicon.numbers.len() as u16;
         lexicon
     }
 
@@ -141,7 +145,7 @@ impl Lexicon {
 
     /// Whether a name follows these two words.
     pub(super) fn introduces(&self, before: u16, word: u16) -> bool {
-        word != UNKNOWN
+        (1..self.last_introduction).contains(&word)
             && self.introductions.iter().any(|(b, w)| *w == word && (*b == UNKNOWN || *b == before))
     }
 }

@@ -4,6 +4,8 @@
 //! [`MAX_GAP`] tokens of any kind, `:` for the colon between two errors, `$` for the end of a clause, and
 //! `<name>`, `<url>`, `<blob>`, `<manifest>`, `<resolver>`, `<any>`, `401`, `4xx`, `5xx`, `<html>` for a token of that kind.
 
+use std::ops::Range;
+
 use super::lex::{Kind, Token};
 use super::lexicon::{HTML, Lexicon};
 
@@ -25,24 +27,95 @@ enum Element {
     Any,
     Gap,
     End,
+    /// No token at all.
+    Nothing,
 }
 
-/// A compiled phrase.
-#[derive(Clone, Debug)]
-struct Phrase {
-    elements: Vec<Element>,
+impl Element {
+    /// The kinds of token that it stands for, if it is neither a word nor a wildcard.
+    fn kinds(self) -> &'static [Kind] {
+        match self {
+            Element::Number(_) | Element::Hundreds(_) => &[Kind::Number],
+            Element::Url => &[Kind::Url, Kind::BlobUrl, Kind::ManifestUrl],
+            Element::BlobUrl => &[Kind::BlobUrl],
+            Element::ManifestUrl => &[Kind::ManifestUrl],
+            Element::Resolver => &[Kind::Resolver],
+            Element::Name => &[Kind::Name, Kind::Resolver],
+            Element::Colon => &[Kind::Colon],
+            Element::Word(_) | Element::Any | Element::Gap | Element::End | Element::Nothing => &[],
+        }
+    }
+
+    /// Whether it stands for exactly one token.
+    fn is_token(self) -> bool {
+        !matches!(self, Element::Gap | Element::End | Element::Nothing)
+    }
+}
+
+/// Where a compiled phrase has been found.
+const FOUND: u32 = u32::MAX;
+
+/// One way on from a node.
+#[derive(Clone, Copy, Debug)]
+struct Edge {
+    element: Element,
+    to: u32,
+}
+
+/// A phrase that begins at some token, if its first element fits.
+#[derive(Clone, Copy, Debug)]
+struct Start {
     rank: u16,
+    edge: Edge,
+    /// What may stand second.
+    second: Filter,
 }
 
-/// Many phrases, searched for together.
-#[derive(Debug)]
+/// A coarse test of a token, so that most phrases of a frequent first word are passed over at a glance: it may let a
+/// token through that does not fit, never the other way round.
+#[derive(Clone, Copy, Debug, Default)]
+struct Filter {
+    /// Bit `word % 64`.
+    words: u64,
+    /// Bit `kind`, for what is no word.
+    kinds: u8,
+    /// The phrase may end here, or has a gap.
+    open: bool,
+}
+
+impl Filter {
+    fn add(&mut self, element: Element) {
+        match element {
+            Element::Word(word) => self.words |= 1 << (word % 64),
+            Element::Any => (self.words, self.kinds) = (u64::MAX, u8::MAX),
+            Element::Gap | Element::End | Element::Nothing => self.open = true,
+            element => element.kinds().iter().for_each(|kind| self.kinds |= 1 << *kind as u8),
+        }
+    }
+
+    fn passes(&self, token: Option<&Token>) -> bool {
+        self.open
+            || token.is_some_and(|token| match token.kind {
+                Kind::Word => self.words & (1 << (token.value % 64)) != 0,
+                kind => self.kinds & (1 << kind as u8) != 0,
+            })
+    }
+}
+
+/// Many phrases, searched for together: each is a graph whose choices part and meet again, so that a phrase costs as
+/// much room as its text.
+#[derive(Debug, Default)]
 pub(super) struct Phrases {
-    /// Sorted by rank.
-    phrases: Vec<Phrase>,
+    /// For each node the edges that leave it, as a range of `edges`.
+    nodes: Vec<Range<u32>>,
+    edges: Vec<Edge>,
     /// For each word: the phrases that begin with it, by rank.
-    by_word: Vec<Vec<u16>>,
-    /// For each kind of token: the phrases that begin with it.
-    by_kind: Vec<Vec<u16>>,
+    by_word: Vec<Vec<Start>>,
+    /// For each kind of token: the phrases that begin with it, by rank.
+    by_kind: [Vec<Start>; Kind::COUNT],
+    /// Every phrase written out, for the plain search that the graph is held against.
+    #[cfg(test)]
+    plain: Vec<(u16, Vec<Element>)>,
 }
 
 /// Where a phrase was found.
@@ -50,14 +123,12 @@ pub(super) struct Phrases {
 pub(super) struct Found {
     /// The rank that came with the phrase: the lower, the earlier in the table.
     pub(super) rank: u16,
-    /// The first token.
-    pub(super) start: usize,
     /// The token behind the last one.
     pub(super) end: usize,
 }
 
 impl Phrases {
-    /// Compiles phrases, each with its rank.
+    /// Compiles phrases, each with its rank, in the order of their ranks.
     ///
     /// # Panics
     /// If a phrase is not of the language: a mistake in the table, which every test meets.
@@ -65,56 +136,75 @@ impl Phrases {
         lexicon: &mut Lexicon,
         phrases: impl IntoIterator<Item = (u16, &'a str)>,
     ) -> Phrases {
-        let mut compiled = Vec::new();
+        let mut compiled = Phrases::default();
         for (rank, phrase) in phrases {
-            for plain in choices(phrase) {
-                let elements: Vec<_> = plain.split_whitespace().map(|word| element(lexicon, word)).collect();
-                let first = elements.first().expect("a phrase has an element");
-                assert!(
-                    !matches!(first, Element::Any | Element::Gap | Element::End),
-                    "{phrase}: begins with a wildcard"
-                );
-                compiled.push(Phrase { elements, rank });
-            }
-        }
-        compiled.sort_by_key(|phrase| phrase.rank);
-        Phrases { phrases: compiled, by_word: Vec::new(), by_kind: Vec::new() }
-    }
-
-    /// Builds the index; the lexicon is complete by now.
-    pub(super) fn index(&mut self) {
-        let words = self.phrases.iter().filter_map(|phrase| match phrase.elements[0] {
-            Element::Word(word) => Some(usize::from(word)),
-            _ => None,
-        });
-        self.by_word = vec![Vec::new(); words.max().unwrap_or(0) + 1];
-        self.by_kind = vec![Vec::new(); Kind::Colon as usize + 1];
-        for (number, phrase) in self.phrases.iter().enumerate() {
-            let number = u16::try_from(number).expect("fewer than 65536 phrases");
-            let kinds: &[Kind] = match phrase.elements[0] {
-                Element::Word(word) => {
-                    self.by_word[usize::from(word)].push(number);
-                    continue;
+            let steps = steps(lexicon, phrase);
+            #[cfg(test)]
+            compiled.plain.extend(written_out(&steps).into_iter().map(|elements| (rank, elements)));
+            let mut next = vec![Edge { element: Element::Nothing, to: FOUND }];
+            let mut node = FOUND;
+            for step in steps.iter().rev() {
+                let mut ways = Vec::new();
+                for choice in step {
+                    match choice.split_first() {
+                        Some((first, rest)) => {
+                            let to = rest
+                                .iter()
+                                .rev()
+                                .fold(node, |to, element| compiled.node(&[Edge { element: *element, to }]));
+                            ways.push(Edge { element: *first, to });
+                        }
+                        None => ways.extend_from_slice(&next),
+                    }
                 }
-                Element::Number(_) | Element::Hundreds(_) => &[Kind::Number],
-                Element::Url => &[Kind::Url, Kind::BlobUrl, Kind::ManifestUrl],
-                Element::BlobUrl => &[Kind::BlobUrl],
-                Element::ManifestUrl => &[Kind::ManifestUrl],
-                Element::Resolver => &[Kind::Resolver],
-                Element::Name => &[Kind::Name, Kind::Resolver],
-                Element::Colon => &[Kind::Colon],
-                Element::Any | Element::Gap | Element::End => &[],
-            };
-            for kind in kinds {
-                self.by_kind[*kind as usize].push(number);
+                node = compiled.node(&ways);
+                next = ways;
             }
+            for edge in next {
+                compiled.start(phrase, rank, edge);
+            }
+        }
+        compiled
+    }
+
+    fn node(&mut self, edges: &[Edge]) -> u32 {
+        let begin = u32::try_from(self.edges.len()).expect("rules have fewer than 2^32 elements");
+        self.edges.extend_from_slice(edges);
+        self.nodes.push(begin..begin + edges.len() as u32);
+        self.nodes.len() as u32 - 1
+    }
+
+    fn start(&mut self, phrase: &str, rank: u16, edge: Edge) {
+        let mut second = Filter { open: edge.to == FOUND, ..Filter::default() };
+        if edge.to != FOUND {
+            self.edges(edge.to).iter().for_each(|edge| second.add(edge.element));
+        }
+        let start = Start { rank, edge, second };
+        if let Element::Word(word) = edge.element {
+            let word = usize::from(word);
+            if self.by_word.len() <= word {
+                self.by_word.resize_with(word + 1, Vec::new);
+            }
+            return self.by_word[word].push(start);
+        }
+        let kinds = edge.element.kinds();
+        assert!(!kinds.is_empty(), "{phrase}: a phrase begins with a word or a thing");
+        for kind in kinds {
+            self.by_kind[*kind as usize].push(start);
         }
     }
 
-    /// The first phrase of the table that occurs in `tokens`; of its places, the first.
+    /// The edges that leave a node.
+    fn edges(&self, node: u32) -> &[Edge] {
+        let Range { start, end } = self.nodes[node as usize];
+        &self.edges[start as usize..end as usize]
+    }
+
+    /// The first phrase of the table that occurs in `tokens`.
     pub(super) fn first(&self, tokens: &[Token]) -> Option<Found> {
         let mut best: Option<Found> = None;
-        for start in 0..tokens.len() {
+        // The innermost error stands last: found first, it spares most of the looking at what stands around it.
+        for start in (0..tokens.len()).rev() {
             let below = best.map_or(u16::MAX, |found| found.rank);
             if let Some(found) = self.at(tokens, start, below) {
                 best = Some(found);
@@ -126,52 +216,93 @@ impl Phrases {
     /// The phrase of lowest rank, under `below`, that begins at `start`.
     pub(super) fn at(&self, tokens: &[Token], start: usize, below: u16) -> Option<Found> {
         let token = &tokens[start];
-        let candidates = match token.kind {
+        let starts = match token.kind {
             Kind::Word => self.by_word.get(usize::from(token.value))?,
             kind => &self.by_kind[kind as usize],
         };
-        for &number in candidates {
-            let phrase = &self.phrases[usize::from(number)];
-            if phrase.rank >= below {
+        let next = tokens.get(start + 1);
+        for Start { rank, edge, second } in starts {
+            if *rank >= below {
                 return None;
             }
-            if let Some(end) = ends(&phrase.elements, tokens, start) {
-                return Some(Found { rank: phrase.rank, start, end });
+            if second.passes(next)
+                && fits(edge.element, token)
+                && let Some(end) = self.end(edge.to, tokens, start + 1)
+            {
+                return Some(Found { rank: *rank, end });
             }
         }
         None
     }
 
-    /// [`Phrases::first`] without the index: every phrase at every place. What the index is measured by.
+    /// Where the phrase ends that stands at `node` before the token `at`.
+    fn end(&self, mut node: u32, tokens: &[Token], mut at: usize) -> Option<usize> {
+        // Most nodes have one way on: those are walked, only the others are searched.
+        while node != FOUND {
+            match self.edges(node) {
+                [edge] if edge.element.is_token() => {
+                    if !fits(edge.element, tokens.get(at)?) {
+                        return None;
+                    }
+                    node = edge.to;
+                    at += 1;
+                }
+                edges => return edges.iter().find_map(|edge| self.along(edge, tokens, at)),
+            }
+        }
+        Some(at)
+    }
+
+    /// Where the phrase ends if it goes on along `edge`.
+    fn along(&self, edge: &Edge, tokens: &[Token], at: usize) -> Option<usize> {
+        match edge.element {
+            Element::Nothing => self.end(edge.to, tokens, at),
+            Element::Gap => {
+                let last = tokens.len().min(at + MAX_GAP);
+                (at..=last).find_map(|next| self.end(edge.to, tokens, next))
+            }
+            Element::End if ended(tokens, at) => self.end(edge.to, tokens, at),
+            element => match tokens.get(at) {
+                Some(token) if fits(element, token) => self.end(edge.to, tokens, at + 1),
+                _ => None,
+            },
+        }
+    }
+
+    /// [`Phrases::first`] without graph and index: every phrase, written out, at every place.
     #[cfg(test)]
-    pub(super) fn first_plainly(&self, tokens: &[Token]) -> Option<Found> {
-        self.phrases.iter().find_map(|phrase| {
-            (0..tokens.len()).find_map(|start| {
-                ends(&phrase.elements, tokens, start).map(|end| Found { rank: phrase.rank, start, end })
-            })
-        })
+    pub(super) fn first_plainly(&self, tokens: &[Token]) -> Option<u16> {
+        let occurs = |elements: &[Element]| (0..tokens.len()).any(|start| stands(elements, tokens, start));
+        self.plain.iter().find(|(_, elements)| occurs(elements)).map(|(rank, _)| *rank)
     }
 }
 
-/// Where the elements end if they begin at `at`.
-fn ends(elements: &[Element], tokens: &[Token], at: usize) -> Option<usize> {
-    let Some((first, rest)) = elements.split_first() else {
-        return Some(at);
-    };
-    match first {
-        Element::Gap => {
-            let last = tokens.len().min(at + MAX_GAP);
-            (at..=last).find_map(|next| ends(rest, tokens, next))
+/// Whether the elements stand at `at`.
+#[cfg(test)]
+fn stands(elements: &[Element], tokens: &[Token], at: usize) -> bool {
+    match elements.split_first() {
+        None => true,
+        Some((Element::Gap, rest)) => {
+            (at..=tokens.len().min(at + MAX_GAP)).any(|next| stands(rest, tokens, next))
         }
-        Element::End => {
-            let ended = at == tokens.len() || at > 0 && tokens[at - 1].stop;
-            if ended { ends(rest, tokens, at) } else { None }
-        }
-        element => {
-            let token = tokens.get(at)?;
-            if fits(*element, token) { ends(rest, tokens, at + 1) } else { None }
+        Some((Element::End, rest)) => ended(tokens, at) && stands(rest, tokens, at),
+        Some((element, rest)) => {
+            tokens.get(at).is_some_and(|token| fits(*element, token)) && stands(rest, tokens, at + 1)
         }
     }
+}
+
+/// Every way through the steps of a phrase.
+#[cfg(test)]
+fn written_out(steps: &[Step]) -> Vec<Vec<Element>> {
+    steps.iter().fold(vec![Vec::new()], |ways, step| {
+        ways.iter().flat_map(|way| step.iter().map(move |choice| [way.as_slice(), choice].concat())).collect()
+    })
+}
+
+/// Whether a clause ends before the token `at`.
+fn ended(tokens: &[Token], at: usize) -> bool {
+    at == tokens.len() || at > 0 && tokens[at - 1].stop
 }
 
 fn fits(element: Element, token: &Token) -> bool {
@@ -186,7 +317,7 @@ fn fits(element: Element, token: &Token) -> bool {
         Element::Name => matches!(token.kind, Kind::Name | Kind::Resolver),
         Element::Colon => token.kind == Kind::Colon,
         Element::Any => token.kind != Kind::Colon,
-        Element::Gap | Element::End => false,
+        Element::Gap | Element::End | Element::Nothing => false,
     }
 }
 
@@ -212,15 +343,22 @@ fn element(lexicon: &mut Lexicon, word: &str) -> Element {
     }
 }
 
-/// Writes out the choices of a phrase. Choices do not nest.
-fn choices(phrase: &str) -> Vec<String> {
-    let Some((before, rest)) = phrase.split_once('{') else {
-        return vec![phrase.to_owned()];
-    };
-    let (inside, after) = rest.split_once('}').expect("a choice has an end");
-    let tails = choices(after);
-    inside
-        .split('|')
-        .flat_map(|choice| tails.iter().map(move |tail| format!("{before}{choice}{tail}")))
-        .collect()
+/// What may stand at one place of a phrase: one of these sequences.
+type Step = Vec<Vec<Element>>;
+
+/// Takes a phrase apart. Choices do not nest.
+fn steps(lexicon: &mut Lexicon, phrase: &str) -> Vec<Step> {
+    let mut steps = Vec::new();
+    let mut rest = phrase;
+    while !rest.is_empty() {
+        let (plain, choice) = rest.split_once('{').unwrap_or((rest, ""));
+        steps.extend(plain.split_whitespace().map(|word| vec![vec![element(lexicon, word)]]));
+        let (choice, behind) = choice.split_once('}').unwrap_or(("", ""));
+        if !choice.is_empty() {
+            let sequence = |way: &str| way.split_whitespace().map(|word| element(lexicon, word)).collect();
+            steps.push(choice.split('|').map(sequence).collect());
+        }
+        rest = behind;
+    }
+    steps
 }

@@ -1,101 +1,87 @@
-//! Which host or path a message blames.
+//! Which host or path a message blames, and the other names that advice may want.
 
 use std::ops::Range;
 
-use super::lex::{Kind, Lexed};
+use super::lex::{Kind, Lexed, Token};
 use crate::model::{Cause, Domain};
 
 /// The longest host or path that is told.
 const MAX_PLACE: usize = 255;
 
-/// What a message tells of places: only what is safe to show and to put into a command.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Place {
-    /// The host, `host:port` or path in question.
-    pub(super) place: Option<String>,
-    /// The address that was dialled.
-    pub(super) address: Option<String>,
-    /// The resolver that was asked.
-    pub(super) resolver: Option<String>,
-    /// The image reference of the pull.
-    pub(super) image: Option<String>,
+/// Words behind which places stand, as numbers of the lexicon.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Guides {
+    lookup: u16,
+    proxyconnect: u16,
+    tcp: [u16; 3],
+    /// `pulling from host X`, `pinging container registry X`.
+    hosts: [[u16; 2]; 3],
 }
 
-/// Looks for places in the part that was judged, then in the whole message.
-pub(super) fn find(text: &str, lexed: &Lexed, part: Range<usize>, cause: Cause) -> Place {
-    let whole = 0..lexed.tokens.len();
-    let inner = Names { text, lexed, range: part };
-    let outer = Names { text, lexed, range: whole };
-    let place = match (cause, cause.domain()) {
-        (Cause::Unknown | Cause::KubeletThrottled | Cause::NeverPull | Cause::InvalidReference, _) => None,
-        (Cause::PullCancelled, _) => inner.url_host(),
-        (_, Domain::Node) => inner.path(),
-        (Cause::DnsNotFound | Cause::DnsFailure, _) => {
-            inner.looked_up().or_else(|| inner.host()).or_else(|| outer.host())
+impl Guides {
+    /// Numbers the words.
+    pub(super) fn new(mut number: impl FnMut(&str) -> u16) -> Guides {
+        Guides {
+            lookup: number("lookup"),
+            proxyconnect: number("proxyconnect"),
+            tcp: ["tcp", "tcp4", "tcp6"].map(&mut number),
+            hosts: [["from", "host"], ["container", "registry"], ["docker", "registry"]]
+                .map(|pair| pair.map(&mut number)),
         }
-        (Cause::ProxyFailed, _) => inner.proxy().or_else(|| inner.host()),
-        (_, Domain::Network) => inner.host().or_else(|| inner.address()).or_else(|| outer.host()),
-        _ => inner.host().or_else(|| outer.host()),
-    };
-    Place { place, address: inner.address(), resolver: inner.resolver(), image: outer.image() }
+    }
 }
 
-struct Names<'a> {
+/// A message and the part of it that was judged. What it tells is safe to show and to put into a command.
+#[derive(Clone)]
+pub(super) struct Places<'a> {
+    guides: &'a Guides,
     text: &'a str,
-    lexed: &'a Lexed,
-    range: Range<usize>,
+    tokens: &'a [Token],
+    part: Range<usize>,
 }
 
-impl<'a> Names<'a> {
-    fn spans(&self, kinds: &'static [Kind]) -> impl DoubleEndedIterator<Item = &'a str> + use<'a> {
-        let text = self.text;
-        self.lexed.tokens[self.range.clone()]
-            .iter()
-            .filter(move |token| kinds.contains(&token.kind))
-            .filter_map(move |token| text.get(token.start as usize..token.end as usize))
+impl<'a> Places<'a> {
+    /// Looks into `part` of a message first.
+    pub(super) fn new(guides: &'a Guides, text: &'a str, lexed: &'a Lexed, part: Range<usize>) -> Places<'a> {
+        Places { guides, text, tokens: &lexed.tokens, part }
     }
 
-    fn words(&self) -> impl Iterator<Item = (usize, &'a str)> + use<'a> {
-        let text = self.text;
-        let tokens = &self.lexed.tokens;
-        self.range
-            .clone()
-            .filter_map(move |at| Some((at, text.get(tokens[at].start as usize..tokens[at].end as usize)?)))
+    /// The host, `host:port` or path in question.
+    pub(super) fn blamed(&self, cause: Cause) -> Option<&'a str> {
+        let whole = Places { part: 0..self.tokens.len(), ..self.clone() };
+        match (cause, cause.domain()) {
+            (Cause::Unknown | Cause::KubeletThrottled | Cause::NeverPull | Cause::InvalidReference, _) => {
+                None
+            }
+            (Cause::PullCancelled, _) => self.url_host(),
+            (_, Domain::Node) => self.path(),
+            (Cause::DnsNotFound | Cause::DnsFailure, _) => {
+                self.looked_up().or_else(|| self.host()).or_else(|| whole.host())
+            }
+            (Cause::ProxyFailed, _) => self.proxy().or_else(|| self.host()),
+            (_, Domain::Network) => self.host().or_else(|| self.address()).or_else(|| whole.host()),
+            _ => self.host().or_else(|| whole.host()),
+        }
     }
 
-    /// The host of the last URL; else of the innermost thing that names a registry.
-    fn host(&self) -> Option<String> {
-        self.url_host().or_else(|| self.named_host()).or_else(|| self.reference_host())
+    /// `dial tcp 1.2.3.4:443`, or the far end of `read tcp a->b`.
+    pub(super) fn address(&self) -> Option<&'a str> {
+        let far = self.behind(&self.guides.tcp)?.rsplit("->").next()?;
+        host_like(far).then_some(far)
     }
 
-    fn url_host(&self) -> Option<String> {
-        self.spans(&[Kind::Url, Kind::BlobUrl, Kind::ManifestUrl]).rev().find_map(|url| {
-            let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-            let authority = rest.split(['/', '?', '#', '\\']).next()?;
-            let host = authority.rsplit('@').next()?;
-            host_like(host).then(|| host.to_owned())
-        })
+    /// The resolver that was asked, without its port.
+    pub(super) fn resolver(&self) -> Option<&'a str> {
+        let resolver = self.tokens().iter().rev().find(|token| token.kind == Kind::Resolver)?;
+        let server = self.span(resolver)?.rsplit("->").next()?.strip_suffix(":53")?;
+        let server = server.trim_matches(['[', ']']);
+        host_like(server).then_some(server)
     }
 
-    /// `pinging container registry X`, `from host X`, `not X` and `for X` behind `certificate`.
-    fn named_host(&self) -> Option<String> {
-        let words: Vec<_> = self.words().collect();
-        words.windows(3).rev().find_map(|three| {
-            let (before, word, name) = (three[0].1, three[1].1, three[2].1);
-            let introduced =
-                matches!((before, word), ("from", "host") | ("container" | "docker", "registry"));
-            let name = name.trim_end_matches(':');
-            (introduced && host_like(name)).then(|| name.to_owned())
-        })
-    }
-
-    /// The registry's host in the last image reference that has one.
-    fn reference_host(&self) -> Option<String> {
-        self.spans(&[Kind::Name, Kind::Resolver]).rev().find_map(|name| registry_of(name).map(str::to_owned))
-    }
-
-    fn image(&self) -> Option<String> {
-        self.spans(&[Kind::Name]).find_map(|name| {
+    /// The image reference of the pull: the first that the message names.
+    pub(super) fn image(&self) -> Option<&'a str> {
+        let names = self.tokens.iter().filter(|token| token.kind == Kind::Name);
+        names.filter_map(|token| self.span(token)).find_map(|name| {
             let name = name.strip_prefix("docker://").unwrap_or(name);
             let reference = name.contains('/') && !name.starts_with('/') || name.contains(':');
             let safe = name.bytes().all(|b| b.is_ascii_alphanumeric() || b"./:@_-".contains(&b));
@@ -103,58 +89,80 @@ impl<'a> Names<'a> {
             let image = !name.starts_with("sha256:") && !name.contains(".go:");
             // `user:password@host` is no image.
             let digest = name.split_once('@').is_none_or(|(_, digest)| digest.starts_with("sha"));
-            (reference && safe && plain && image && digest && name.len() <= MAX_PLACE)
-                .then(|| name.to_owned())
+            (reference && safe && plain && image && digest && name.len() <= MAX_PLACE).then_some(name)
         })
     }
 
+    fn tokens(&self) -> &'a [Token] {
+        &self.tokens[self.part.clone()]
+    }
+
+    fn span(&self, token: &Token) -> Option<&'a str> {
+        self.text.get(token.start as usize..token.end as usize)
+    }
+
+    /// The host of the last URL; else of the innermost thing that names a registry.
+    fn host(&self) -> Option<&'a str> {
+        self.url_host().or_else(|| self.named_host()).or_else(|| self.reference_host())
+    }
+
+    fn url_host(&self) -> Option<&'a str> {
+        let urls = self.tokens().iter().rev();
+        let urls = urls.filter(|token| matches!(token.kind, Kind::Url | Kind::BlobUrl | Kind::ManifestUrl));
+        urls.filter_map(|token| self.span(token)).find_map(|url| {
+            let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+            let authority = rest.split(['/', '?', '#', '\\']).next()?;
+            let host = authority.rsplit('@').next()?;
+            host_like(host).then_some(host)
+        })
+    }
+
+    /// `pinging container registry X`, `pulling from host X`.
+    fn named_host(&self) -> Option<&'a str> {
+        let is = |token: &Token, word: u16| token.kind == Kind::Word && token.value == word;
+        let found = self.tokens().windows(3).rev().find(|three| {
+            self.guides.hosts.iter().any(|[first, second]| is(&three[0], *first) && is(&three[1], *second))
+        })?;
+        self.span(&found[2]).filter(|name| host_like(name))
+    }
+
+    /// The registry's host in the last image reference that has one.
+    fn reference_host(&self) -> Option<&'a str> {
+        let names = self.tokens().iter().rev();
+        let names = names.filter(|token| matches!(token.kind, Kind::Name | Kind::Resolver));
+        names.filter_map(|token| self.span(token)).find_map(registry_of)
+    }
+
     /// `lookup X`.
-    fn looked_up(&self) -> Option<String> {
-        self.behind("lookup").filter(|name| host_like(name))
+    fn looked_up(&self) -> Option<&'a str> {
+        self.behind(&[self.guides.lookup]).filter(|name| host_like(name))
     }
 
     /// What stands behind `proxyconnect tcp: dial tcp`.
-    fn proxy(&self) -> Option<String> {
-        let said = self.words().find(|(_, word)| word.eq_ignore_ascii_case("proxyconnect"))?.0;
-        let rest = Names { text: self.text, lexed: self.lexed, range: said..self.range.end };
+    fn proxy(&self) -> Option<&'a str> {
+        let proxyconnect =
+            |token: &Token| token.kind == Kind::Word && token.value == self.guides.proxyconnect;
+        let said = self.tokens().iter().position(proxyconnect)?;
+        let rest = Places { part: self.part.start + said..self.part.end, ..self.clone() };
         rest.looked_up().or_else(|| rest.address())
     }
 
-    /// `dial tcp 1.2.3.4:443`, or the far end of `read tcp a->b`.
-    fn address(&self) -> Option<String> {
-        let found = self.behind("tcp").or_else(|| self.behind("tcp4")).or_else(|| self.behind("tcp6"))?;
-        let far = found.rsplit("->").next()?;
-        host_like(far).then(|| far.to_owned())
-    }
-
-    fn resolver(&self) -> Option<String> {
-        let name = self.spans(&[Kind::Resolver]).last()?;
-        let server = name.rsplit("->").next()?.strip_suffix(":53")?;
-        let server = server.trim_start_matches('[').trim_end_matches(']');
-        host_like(server).then(|| server.to_owned())
-    }
-
-    fn behind(&self, word: &str) -> Option<String> {
-        let mut words = self.words();
-        let mut found = None;
-        while let Some((_, said)) = words.next() {
-            if said.eq_ignore_ascii_case(word)
-                && let Some((at, name)) = words.next()
-                && self.lexed.tokens[at].kind != Kind::Colon
-            {
-                found = Some(name.to_owned());
-            }
-        }
-        found
+    /// The last thing that stands behind one of these words.
+    fn behind(&self, words: &[u16]) -> Option<&'a str> {
+        let found = self.tokens().windows(2).rev().find(|two| {
+            two[0].kind == Kind::Word && words.contains(&two[0].value) && two[1].kind != Kind::Colon
+        })?;
+        self.span(&found[1])
     }
 
     /// The last absolute path, or the socket.
-    fn path(&self) -> Option<String> {
-        self.spans(&[Kind::Name, Kind::Url]).rev().find_map(|name| {
+    fn path(&self) -> Option<&'a str> {
+        let names = self.tokens().iter().rev().filter(|token| matches!(token.kind, Kind::Name | Kind::Url));
+        names.filter_map(|token| self.span(token)).find_map(|name| {
             let name = name.strip_prefix("unix://").unwrap_or(name);
             let absolute = name.len() > 1 && name.starts_with('/') || name.get(1..3) == Some(":\\");
             let safe = name.bytes().all(|b| b.is_ascii_alphanumeric() || b"/._-+:\\@".contains(&b));
-            (absolute && safe && name.len() <= MAX_PLACE).then(|| name.to_owned())
+            (absolute && safe && name.len() <= MAX_PLACE).then_some(name)
         })
     }
 }

@@ -56,17 +56,21 @@ const PREFIXES: [&str; 13] = [
 /// The message without queries of URLs, credentials and tokens, cut to 64 KiB: safe to show as far as secrets go.
 /// It still holds whatever control characters the message had (see `model::text::clean`).
 pub fn redact(message: &str) -> String {
-    let mut redactor =
-        Redactor { text: message, at: 0, out: String::with_capacity(message.len().min(super::MAX_INPUT)) };
-    while redactor.at < message.len() && redactor.out.len() <= super::MAX_INPUT {
+    let out = String::with_capacity(message.len().min(super::MAX_INPUT));
+    let mut redactor = Redactor { text: message, at: 0, copied: 0, out };
+    while redactor.at < message.len() && redactor.length() <= super::MAX_INPUT {
         redactor.step();
     }
+    redactor.copy();
     cut(&redactor.out, super::MAX_INPUT)
 }
 
 struct Redactor<'a> {
     text: &'a str,
+    /// How far the text was read.
     at: usize,
+    /// How far it was copied or left out.
+    copied: usize,
     out: String,
 }
 
@@ -84,7 +88,9 @@ impl<'a> Redactor<'a> {
         }
         let before = self.text[..self.at].chars().next_back();
         let begins = !before.is_some_and(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'));
-        let word = run(rest, |c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'));
+        let length =
+            rest.bytes().take_while(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-')).count();
+        let word = &rest[..length];
         if begins && !word.is_empty() {
             if !before.is_some_and(|c| matches!(c, ':' | '/' | '.' | '@')) && self.login(rest) {
                 return;
@@ -96,15 +102,26 @@ impl<'a> Redactor<'a> {
     }
 
     fn keep(&mut self, bytes: usize) {
-        self.out.push_str(&self.text[self.at..self.at + bytes]);
         self.at += bytes;
     }
 
     fn drop(&mut self, bytes: usize) {
         if bytes > 0 {
+            self.copy();
             self.out.push_str(GONE);
             self.at += bytes;
+            self.copied = self.at;
         }
+    }
+
+    /// Copies what was kept since the last time.
+    fn copy(&mut self) {
+        self.out.push_str(&self.text[self.copied..self.at]);
+        self.copied = self.at;
+    }
+
+    fn length(&self) -> usize {
+        self.out.len() + self.at - self.copied
     }
 
     /// `://user:password@host`: the host stays.
@@ -149,9 +166,11 @@ impl<'a> Redactor<'a> {
         }
         // The colon behind a URL is the sentence's, not the query's.
         let kept = rest[..length].trim_end_matches([':', ',', '.', ';', ')', ']', '}']).len();
-        self.out.push('?');
+        self.keep(1);
+        self.copy();
         self.out.push('…');
-        self.at += 1 + kept;
+        self.at += kept;
+        self.copied = self.at;
     }
 
     /// A private key in PEM: all of it goes.
@@ -261,7 +280,9 @@ fn quote_length(text: &str) -> usize {
 }
 
 fn is_key(word: &str) -> bool {
-    KEYS.iter().any(|key| {
+    // The last letter rules out nearly every word of a message.
+    let last = word.bytes().next_back().map(|b| b.to_ascii_lowercase());
+    KEYS.iter().filter(|key| key.bytes().next_back() == last).any(|key| {
         word.len() >= key.len()
             && word.is_char_boundary(word.len() - key.len())
             && word[word.len() - key.len()..].eq_ignore_ascii_case(key)

@@ -147,7 +147,7 @@ pub(super) const GENERAL: &[Rule] = &[
             "{does not|doesn't} match {bearer token|expected scopes|the expected}",
             "not allowed access",
             "unauthorized : the client does not have permission",
-            "has been suspended",
+            "has been {suspended|disabled|blocked|banned|deactivated}",
             "403 {forbidden|permission|access|$|:}",
             "{status|statuscode|code|http|registry|returned|got|response|error} {: |}403",
             "{status|statuscode|code|http|registry|returned} {: |}451",

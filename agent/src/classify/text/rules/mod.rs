@@ -50,8 +50,14 @@ impl Rule {
 /// Words that only hint: asked when nothing else was read, so that a wording of tomorrow finds at least its domain.
 const HINTS: &[Rule] = &[
     Rule::new(Cause::UnpackFailed, &["{unpack|extract|untarring|decompressing|snapshotter}"]).weak(),
-    Rule::new(Cause::ContentInvalid, &["{digest|checksum|hash} … {mismatch|match|invalid|expected|wrong}"])
-        .weak(),
+    Rule::new(
+        Cause::ContentInvalid,
+        &[
+            "{digest|checksum|hash} … {mismatch|match|invalid|expected|wrong|got}",
+            "{expected|want} {digest|checksum|hash|<name>} … {got|actual|found}",
+        ],
+    )
+    .weak(),
     Rule::new(Cause::TlsProtocol, &["{tls|ssl} {error|alert|failure|failed|handshake}"]).weak(),
     Rule::new(Cause::TlsUntrusted, &["{certificate|cert} … {invalid|error|failed|rejected|unknown|problem}"])
         .weak(),
@@ -115,6 +121,6 @@ pub(super) const ENVELOPES: &[&str] = &[
     "500 server error for {<url>|<name>}",
     "500 internal server error {for|from} {api|docker} {server|daemon}",
     "request returned {500 internal server error|internal server error} for api route",
-    "{response|status} : 500",
+    "response : 500",
     "code : 500 message",
 ];

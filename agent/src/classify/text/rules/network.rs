@@ -22,6 +22,7 @@ pub(super) const PROXY: &[Rule] = &[
             "{invalid|unexpected} response from proxy",
             "{erroringressproxy|err_cannot_forward|err_access_denied|err_connect_fail|err_dns_fail}",
             "tunnel connection failed",
+            "proxy : {unknown|unsupported|no|invalid}",
         ],
     ),
     // Go gives the status of a refused CONNECT as the bare reason, where a registry's answer has a number or a code.
