@@ -14,6 +14,7 @@ mod phrase;
 mod place;
 mod redact;
 mod rules;
+mod scan;
 #[cfg(test)]
 mod tests;
 

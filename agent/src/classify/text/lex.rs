@@ -1,6 +1,7 @@
 //! From bytes to tokens: what is a word, what is a name that must never be read as one, where a clause ends.
 
 use super::lexicon::{HTML, Lexicon, UNKNOWN};
+use super::scan::{CLASSES, Class, chunk_end, escape, placeholder};
 
 /// What a token is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,40 +66,6 @@ pub(super) struct Lexed {
     pub(super) tokens: Vec<Token>,
     /// The marks in order.
     pub(super) marks: Vec<(u32, Mark)>,
-}
-
-/// How a byte is read.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Class {
-    Body,
-    Space,
-    Line,
-    Quote,
-    Apostrophe,
-    Backslash,
-    Separator,
-    Bracket,
-}
-
-const CLASSES: [Class; 256] = classes();
-
-const fn classes() -> [Class; 256] {
-    let mut table = [Class::Body; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        table[byte] = match byte as u8 {
-            b'\n' | b'\r' => Class::Line,
-            0..=b' ' | 0x7f => Class::Space,
-            b'"' | b'`' => Class::Quote,
-            b'\'' => Class::Apostrophe,
-            b'\\' => Class::Backslash,
-            b'(' | b')' | b'{' | b'}' | b'<' | b'>' | b'=' | b'|' | b'*' => Class::Separator,
-            b'[' | b']' | b',' | b';' => Class::Bracket,
-            _ => Class::Body,
-        };
-        byte += 1;
-    }
-    table
 }
 
 /// Reads a message into tokens. Linear: every byte is looked at a bounded number of times.
@@ -199,7 +166,7 @@ impl Lexer<'_> {
 
     /// An escape of JSON or of a Go string, at any depth of nesting; else the beginning of a Windows path.
     fn backslash(&mut self) {
-        let (slashes, next) = self.escape(self.at);
+        let (slashes, next) = escape(self.bytes, self.at);
         match next {
             Some(b'"') => self.quote(slashes + 1),
             Some(b'n' | b'r') => self.line(slashes + 1),
@@ -220,14 +187,8 @@ impl Lexer<'_> {
         }
     }
 
-    /// How many backslashes stand at `at` (at most 64 are looked at), and what follows them.
-    fn escape(&self, at: usize) -> (usize, Option<u8>) {
-        let slashes = self.bytes[at..].iter().take(64).take_while(|b| **b == b'\\').count();
-        (slashes, self.bytes.get(at + slashes).copied())
-    }
-
     fn separator(&mut self, byte: u8) {
-        if byte == b'<' && self.placeholder(self.at) > 0 {
+        if byte == b'<' && placeholder(self.bytes, self.at) > 0 {
             return self.chunk();
         }
         match byte {
@@ -273,8 +234,8 @@ impl Lexer<'_> {
     /// One run of bytes that belong together.
     fn chunk(&mut self) {
         let start = self.at;
-        let (mut end, url) = self.chunk_end(start);
-        let (slashes, next) = self.escape(end);
+        let (mut end, url) = chunk_end(self.bytes, start);
+        let (slashes, next) = escape(self.bytes, end);
         let closed = self.quoted && matches!(next, Some(b'"' | b'`'))
             || self.quoted && slashes == 0 && self.bytes[end..].starts_with(&[0xe2, 0x80, 0x9d]);
         self.at = end;
@@ -316,73 +277,6 @@ impl Lexer<'_> {
         } else if stop {
             self.stop();
         }
-    }
-
-    /// Where the run that begins at `start` ends, and whether it has `:/` as a URL has. A URL runs on to the next space or quote.
-    fn chunk_end(&self, start: usize) -> (usize, bool) {
-        let mut url = false;
-        // `\\?\C:\x` and `C:\x`: here a backslash escapes nothing.
-        let windows =
-            matches!(self.bytes[start..], [b'\\', ..] | [b'A'..=b'Z' | b'a'..=b'z', b':', b'\\', ..]);
-        let mut end = start;
-        while let Some(&byte) = self.bytes.get(end) {
-            match CLASSES[byte as usize] {
-                Class::Body => {
-                    if byte == b'/' && end > start && self.bytes[end - 1] == b':' {
-                        url = true;
-                    }
-                    if byte == 0xe2 && matches!(self.bytes[end + 1..], [0x80, 0x9c | 0x9d, ..]) {
-                        break;
-                    }
-                }
-                Class::Space | Class::Line | Class::Quote => break,
-                Class::Backslash if windows => {}
-                Class::Backslash => match self.escape(end) {
-                    (_, Some(b'u')) if url => {}
-                    (_, Some(b'"' | b'n' | b'r' | b't' | b'u') | None) => break,
-                    _ => {}
-                },
-                Class::Apostrophe => {
-                    let letter = |b: Option<&u8>| b.is_some_and(u8::is_ascii_alphabetic);
-                    if !(end > start && letter(self.bytes.get(end - 1)) && letter(self.bytes.get(end + 1))) {
-                        break;
-                    }
-                }
-                // `1.2.3.4:5->6.7.8.9:443` is one thing.
-                Class::Separator if byte == b'>' && end > start && self.bytes[end - 1] == b'-' => {}
-                Class::Bracket if matches!(byte, b'[' | b']') && self.within_address(start, end) => {}
-                Class::Separator if byte == b'<' && self.placeholder(end) > 0 => {
-                    end += self.placeholder(end) - 1
-                }
-                Class::Separator | Class::Bracket if !url => break,
-                Class::Separator | Class::Bracket => {}
-            }
-            end += 1;
-        }
-        (end, url)
-    }
-
-    /// The length of a placeholder that a reporter put in the place of a part of a name (`<id>.dkr.ecr`, `app:<tag>`);
-    /// 0 where there is none, as in a web page.
-    fn placeholder(&self, at: usize) -> usize {
-        let inside = self.bytes[at + 1..].iter().take(32);
-        let length =
-            inside.take_while(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b' ')).count();
-        let joins = |b: Option<&u8>| matches!(b, Some(b'.' | b':' | b'/' | b'@' | b'-'));
-        let closed = length > 0 && self.bytes.get(at + 1 + length) == Some(&b'>');
-        let within_name = joins(self.bytes.get(at + length + 2))
-            && self.bytes.get(at + length + 3).is_some_and(|b| !b.is_ascii_whitespace())
-            || at > 0 && joins(self.bytes.get(at - 1));
-        if closed && within_name { length + 2 } else { 0 }
-    }
-
-    /// Whether the bracket at `at` belongs to an IPv6 address with a port (`[::1]:443`, `[::1]:5->[::2]:443`).
-    fn within_address(&self, start: usize, at: usize) -> bool {
-        if self.bytes[at] == b'[' {
-            return at == start || self.bytes[at - 1] == b'>';
-        }
-        let from = at.saturating_sub(48).max(start);
-        self.bytes[from..at].contains(&b'[')
     }
 
     /// Whether the token before is a key whose value is a message (`"code":`, `err=`, `ErrImagePull:`).

@@ -150,9 +150,21 @@ impl Lexicon {
     }
 }
 
-/// FNV-1a over the letters in lower case.
+/// Mixes the first and the last letters, whatever their case. Words of more than 16 letters may share it with others;
+/// the letters themselves are compared anyway.
 fn hash(word: &[u8]) -> u32 {
-    word.iter().fold(0x811c_9dc5, |hash, byte| {
-        (hash ^ u32::from(byte.to_ascii_lowercase())).wrapping_mul(0x0100_0193)
-    })
+    let four = |at: usize| u32::from_le_bytes([word[at], word[at + 1], word[at + 2], word[at + 3]]);
+    let eight = |at: usize| u64::from(four(at)) << 32 | u64::from(four(at + 4));
+    let length = word.len();
+    let (head, tail) = match length {
+        8.. => (eight(0), eight(length - 8)),
+        4..8 => (u64::from(four(0)), u64::from(four(length - 4))),
+        _ => word.iter().fold((0, 0), |(head, _), byte| (head << 8 | u64::from(*byte), 0)),
+    };
+    // Sets the bit that tells capitals from small letters.
+    let case = 0x2020_2020_2020_2020;
+    let mixed =
+        (head | case).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ (tail | case).wrapping_mul(0xc2b2_ae3d_27d4_eb4f);
+    let mixed = mixed ^ (length as u64) << 17;
+    (mixed ^ mixed >> 32) as u32
 }

@@ -67,8 +67,8 @@ struct Edge {
 struct Start {
     rank: u16,
     edge: Edge,
-    /// What may stand second.
-    second: Filter,
+    /// What may stand second, and third.
+    next: [Filter; 2],
 }
 
 /// A coarse test of a token, so that most phrases of a frequent first word are passed over at a glance: it may let a
@@ -175,11 +175,13 @@ impl Phrases {
     }
 
     fn start(&mut self, phrase: &str, rank: u16, edge: Edge) {
-        let mut second = Filter { open: edge.to == FOUND, ..Filter::default() };
-        if edge.to != FOUND {
-            self.edges(edge.to).iter().for_each(|edge| second.add(edge.element));
-        }
-        let start = Start { rank, edge, second };
+        let second = self.filter([edge.to]);
+        let third = if second.open {
+            Filter { open: true, ..Filter::default() }
+        } else {
+            self.filter(self.edges(edge.to).iter().map(|edge| edge.to))
+        };
+        let start = Start { rank, edge, next: [second, third] };
         if let Element::Word(word) = edge.element {
             let word = usize::from(word);
             if self.by_word.len() <= word {
@@ -192,6 +194,18 @@ impl Phrases {
         for kind in kinds {
             self.by_kind[*kind as usize].push(start);
         }
+    }
+
+    /// What may stand next, at any of these nodes.
+    fn filter(&self, nodes: impl IntoIterator<Item = u32>) -> Filter {
+        let mut filter = Filter::default();
+        for node in nodes {
+            match node {
+                FOUND => filter.open = true,
+                node => self.edges(node).iter().for_each(|edge| filter.add(edge.element)),
+            }
+        }
+        filter
     }
 
     /// The edges that leave a node.
@@ -220,12 +234,13 @@ impl Phrases {
             Kind::Word => self.by_word.get(usize::from(token.value))?,
             kind => &self.by_kind[kind as usize],
         };
-        let next = tokens.get(start + 1);
-        for Start { rank, edge, second } in starts {
+        let next = [tokens.get(start + 1), tokens.get(start + 2)];
+        for Start { rank, edge, next: [second, third] } in starts {
             if *rank >= below {
                 return None;
             }
-            if second.passes(next)
+            if second.passes(next[0])
+                && third.passes(next[1])
                 && fits(edge.element, token)
                 && let Some(end) = self.end(edge.to, tokens, start + 1)
             {
