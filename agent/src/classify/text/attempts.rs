@@ -23,6 +23,8 @@ pub(super) enum Shape {
     Credentials(Vec<Range<usize>>),
     /// One after the other for several registries (a short name), of which each might have served.
     Registries(Vec<Range<usize>>),
+    /// CRI-O's `pull image err: …; artifact err: …`: the image's error, then that of the second try as an artifact.
+    Artifact(Range<usize>, Range<usize>),
     /// Lines of a log, oldest first.
     Lines(Vec<Range<usize>>),
 }
@@ -32,6 +34,7 @@ pub(super) enum Shape {
 pub(super) struct Signs {
     mirrors: [u16; 3],
     trying: [u16; 3],
+    artifact: [u16; 2],
     /// Words that begin a new line of a log.
     openers: Vec<u16>,
     /// Pairs of words that begin an attempt of the kubelet.
@@ -44,6 +47,7 @@ impl Signs {
         Signs {
             mirrors: ["mirrors", "also", "failed"].map(&mut number),
             trying: ["trying", "to", "pull"].map(&mut number),
+            artifact: ["artifact", "err"].map(&mut number),
             openers: [
                 "error",
                 "time",
@@ -59,6 +63,7 @@ impl Signs {
                 "fatal",
                 "trying",
                 "failed",
+                "debu",
                 "errimagepull",
                 "message",
                 "back-off",
@@ -82,6 +87,7 @@ impl Signs {
         self.mirrors(lexed, &range)
             .or_else(|| self.lines(lexed, &range))
             .or_else(|| self.credentials(lexed, &range))
+            .or_else(|| self.artifact(lexed, &range))
             .unwrap_or(Shape::One(range))
     }
 
@@ -166,6 +172,15 @@ impl Signs {
         (parts.len() > 1).then_some(Shape::Credentials(parts))
     }
 
+    fn artifact(&self, lexed: &Lexed, range: &Range<usize>) -> Option<Shape> {
+        let at = lexed
+            .marks
+            .iter()
+            .map(|(at, _)| *at as usize)
+            .find(|at| range.contains(at) && self.words_at(lexed, *at, &self.artifact))?;
+        (at > range.start).then_some(Shape::Artifact(range.start..at, at..range.end))
+    }
+
     /// Splits at lines that begin afresh. A line that was merely folded belongs to the one before.
     fn lines(&self, lexed: &Lexed, range: &Range<usize>) -> Option<Shape> {
         let mut starts: Vec<(usize, bool)> = Vec::new();
@@ -180,6 +195,7 @@ impl Signs {
                     bullet = true;
                     starts.push((at, true));
                 }
+                Mark::Stamp if at > range.start => starts.push((at, false)),
                 Mark::Line if self.opens(lexed, at) => {
                     starts.push((at, self.words_at(lexed, at, &self.trying)))
                 }

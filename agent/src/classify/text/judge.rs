@@ -122,6 +122,10 @@ impl Grammar {
                 among_mirrors(read(source), mirrors.into_iter().map(read).collect())
             }
             Shape::Credentials(parts) => among_credentials(parts.into_iter().map(read).collect()),
+            Shape::Artifact(image, artifact) => {
+                let image = read(image);
+                if image.rule.is_some() { image.with([read(artifact)]) } else { read(artifact) }
+            }
             Shape::Registries(parts) => furthest(parts.into_iter().map(read).collect()),
             Shape::Lines(parts) => last(parts.into_iter().map(read).collect()),
         }

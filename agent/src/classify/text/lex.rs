@@ -57,6 +57,8 @@ pub(super) enum Mark {
     Line,
     /// `*` or `-` at the beginning of a line.
     Bullet,
+    /// A time at the beginning of a line, as logs have it.
+    Stamp,
 }
 
 /// A message as tokens, and the marks with the number of the token that follows each.
@@ -241,6 +243,9 @@ impl Lexer<'_> {
         self.at = end;
         self.quoted = false;
         let bullet = self.fresh && end == start + 1 && self.bytes[start] == b'-';
+        if self.fresh && is_stamp(&self.bytes[start..end]) {
+            self.mark(Mark::Stamp);
+        }
         self.fresh = false;
         if bullet {
             self.fresh = true;
@@ -335,6 +340,16 @@ impl Lexer<'_> {
 
     fn push(&mut self, kind: Kind, value: u16, start: usize, end: usize) {
         self.out.tokens.push(Token { kind, stop: false, value, start: start as u32, end: end as u32 });
+    }
+}
+
+/// `2031-02-01T…`, `2031/02/01` or klog's `E0201`.
+fn is_stamp(chunk: &[u8]) -> bool {
+    let digits = |chunk: &[u8]| chunk.iter().take(4).filter(|b| b.is_ascii_digit()).count() == 4;
+    match chunk {
+        [_, _, _, _, b'-' | b'/', ..] => digits(chunk),
+        [b'E' | b'W' | b'I' | b'F', rest @ ..] => rest.len() == 4 && digits(rest),
+        _ => false,
     }
 }
 

@@ -114,7 +114,8 @@ pub(super) const ENVELOPES: &[&str] = &[
     "{failed|unable} to pull and unpack",
     "{pull|pulling} and {unpack|unpacking}",
     "4xx client error for {<url>|<name>} : {not found|forbidden|unauthorized|conflict|bad request}",
-    "http code {400|401|403|404|409|500|502|503} {server error|unexpected|bad request|no such image|not found|}",
+    "http code {400|401|403|404|409|500|502|503} {server error|unexpected|bad request|no such image|not \
+     found|}",
     "api error 500",
     "status code internalservererror",
     "500 server error for {<url>|<name>} : internal server error",

@@ -17,7 +17,8 @@ pub(super) const PROXY: &[Rule] = &[
             "{failed|unable|cannot|could not} {to|} connect to {the|} proxy",
             "connecting to {the|} {http|https|} proxy",
             "{http|https|connect} proxy {error|failed|refused|returned|denied}",
-            "proxy {error|failed|refused|returned an|denied|responded|rejected|server refused|handshake|tunnel}",
+            "proxy {error|failed|refused|returned an|denied|responded|rejected|server refused|handshake|\
+             tunnel}",
             "received http code <any> from proxy after connect",
             "{invalid|unexpected} response from proxy",
             "{erroringressproxy|err_cannot_forward|err_access_denied|err_connect_fail|err_dns_fail}",
@@ -28,9 +29,10 @@ pub(super) const PROXY: &[Rule] = &[
     // Go gives the status of a refused CONNECT as the bare reason, where a registry's answer has a number or a code.
     Rule::new(
         Cause::ProxyFailed,
-        &[
-            "<url> : {forbidden|bad gateway|service unavailable|gateway timeout|gateway time-out|method not allowed|not found|bad request|internal server error|precondition failed|temporary redirect|found|access denied|blocked|not allowed|filtered|connection established|request timeout} $",
-        ],
+        &["<url> : {forbidden|bad gateway|service unavailable|gateway timeout|gateway time-out|method \
+             not allowed|not found|bad request|internal server error|precondition failed|temporary \
+             redirect|found|access denied|blocked|not allowed|filtered|connection established|request \
+             timeout} $"],
     )
     .also(&[Cause::AccessDenied, Cause::Unavailable]),
 ];
@@ -47,7 +49,8 @@ pub(super) const RESOLVER: &[Rule] = &[
             "no address associated with {hostname|name}",
             "host not found",
             "unknown host",
-            "{could not|couldn't|cannot|unable to|failed to} {resolve|find} {host|hostname|the host|host name}",
+            "{could not|couldn't|cannot|unable to|failed to} {resolve|find} {host|hostname|the host|host \
+             name}",
             "name does not {exist|resolve}",
             "no dns entries exist",
         ],
@@ -67,7 +70,8 @@ pub(super) const RESOLVER: &[Rule] = &[
             "{dial|read|write} udp",
             "no answer from dns server",
             "cannot unmarshal dns message",
-            "{dns|name} {resolution|lookup|query|resolve|server} {failed|failure|error|timed out|timeout|refused|problem}",
+            "{dns|name} {resolution|lookup|query|resolve|server} {failed|failure|error|timed out|timeout|\
+             refused|problem}",
             "{dns|name} {resolution|lookup|query} … {failed|failure|timed out|timeout}",
             "resolving {timed out|failed|host}",
             "while resolving",
@@ -78,7 +82,14 @@ pub(super) const RESOLVER: &[Rule] = &[
 
 /// The handshake and the chain.
 pub(super) const TLS: &[Rule] = &[
-    Rule::new(Cause::TlsTimeout, &["tls handshake timeout", "{tls|ssl} handshake … {timeout|timed out|deadline exceeded}", "handshake {timeout|timed out}"]),
+    Rule::new(
+        Cause::TlsTimeout,
+        &[
+            "tls handshake timeout",
+            "{tls|ssl} handshake … {timeout|timed out|deadline exceeded}",
+            "handshake {timeout|timed out}",
+        ],
+    ),
     Rule::new(
         Cause::TlsProtocol,
         &[
@@ -157,8 +168,17 @@ pub(super) const TLS: &[Rule] = &[
         ],
     ),
     Rule::new(Cause::CredentialsMissing, &["tls : certificate required"]).also(&[Cause::TlsProtocol]),
-    Rule::new(Cause::TlsProtocol, &["tls : {bad|certificate|access|unexpected|internal|illegal|decode|decrypt|unsupported|unknown|protocol|handshake|failed|server|no|invalid|missing|client|remote|received|oversized|bad_certificate}", "remote error : tls", "local error : tls"])
-        .also(&[Cause::ConnectionReset]),
+    Rule::new(
+        Cause::TlsProtocol,
+        &[
+            "tls : {bad|certificate|access|unexpected|internal|illegal|decode|decrypt|unsupported|unknown|\
+         protocol|handshake|failed|server|no|invalid|missing|client|remote|received|oversized|\
+         bad_certificate}",
+            "remote error : tls",
+            "local error : tls",
+        ],
+    )
+    .also(&[Cause::ConnectionReset]),
 ];
 
 /// The TCP connection.
@@ -184,7 +204,8 @@ pub(super) const CONNECT: &[Rule] = &[
             "ehostunreach",
             "enetunreach",
             "cannot assign requested address",
-            "connect : {invalid argument|permission denied|operation not permitted|network is down|address family}",
+            "connect : {invalid argument|permission denied|operation not permitted|network is down|\
+             address family}",
             "address family not supported",
             "connect : no such device",
             "no suitable address",
@@ -202,7 +223,8 @@ pub(super) const CONNECT: &[Rule] = &[
     Rule::new(
         Cause::ConnectTimeout,
         &[
-            "dial {tcp|tcp4|tcp6} {<any>|<any> <any>} : {connect : |connectex : |}{i/o timeout|connection timed out|operation timed out|timed out|context deadline exceeded|timeout}",
+            "dial {tcp|tcp4|tcp6} {<any>|<any> <any>} : {connect : |connectex : |}{i/o timeout|connection \
+             timed out|operation timed out|timed out|context deadline exceeded|timeout}",
             "dial {tcp|tcp4|tcp6} … {i/o timeout|timed out|did not properly respond|deadline exceeded}",
             "{connect|getsockopt|connectex} : {connection|operation} timed out",
             "did not properly respond after a period of time",
@@ -229,7 +251,8 @@ pub(super) const TRANSFER: &[Rule] = &[
             "client.timeout or context cancellation",
             "while awaiting headers",
             "while reading body",
-            "{timeout|timed out} {awaiting|waiting for|while waiting for|reading} {response|headers|response headers|body|answer|server|data}",
+            "{timeout|timed out} {awaiting|waiting for|while waiting for|reading} {response|headers|\
+             response headers|body|answer|server|data}",
             "http2 : timeout",
         ],
     ),
@@ -286,8 +309,15 @@ pub(super) const PROXY_GENERAL: &[Rule] =
         .also(&[Cause::Unknown])
         .weak()];
 
-/// A time-out of which nothing more is told.
-pub(super) const TIMEOUT_GENERAL: &[Rule] =
-    &[Rule::new(Cause::TransferTimeout, &["timed out", "{timeout|timedout}"])
+/// What only says that nothing came of it.
+pub(super) const TIMEOUT_GENERAL: &[Rule] = &[
+    Rule::new(
+        Cause::ConnectTimeout,
+        &["{unable|failed|cannot|could not} {to|} connect to {<name>|<url>|<resolver>}"],
+    )
+    .also(&[Cause::ConnectRefused])
+    .weak(),
+    Rule::new(Cause::TransferTimeout, &["timed out", "{timeout|timedout}"])
         .also(&[Cause::ConnectTimeout])
-        .weak()];
+        .weak(),
+];

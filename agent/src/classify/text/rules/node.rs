@@ -7,9 +7,12 @@ use crate::model::Cause;
 pub(super) const CONFIGURATION: &[Rule] = &[Rule::new(
     Cause::RuntimeConfig,
     &[
-        "{unable|failed} to {read|load|parse|add|open|append} {ca|the ca|client|root|registry} {cert|certs|certificate|certificates|file|pem|key}",
-        "{failed|unable} to {decode|parse|load|read|unmarshal} {hosts.toml|certs.d|host config|hosts config|registry config|registry host|registries.conf|hosts file}",
-        "{failed|unable} to {load|read|parse} {x509 key pair|x509 keypair|cert file|key file|certificate pair|client cert}",
+        "{unable|failed} to {read|load|parse|add|open|append} {ca|the ca|client|root|registry} {cert|\
+         certs|certificate|certificates|file|pem|key}",
+        "{failed|unable} to {decode|parse|load|read|unmarshal} {hosts.toml|certs.d|host config|hosts \
+         config|registry config|registry host|registries.conf|hosts file}",
+        "{failed|unable} to {load|read|parse} {x509 key pair|x509 keypair|cert file|key file|certificate \
+         pair|client cert}",
         "hosts.toml",
         "{loading|parsing|reading} {registries|registry|registries.conf} {configuration|config|}",
         "loading registries configuration",
@@ -41,12 +44,15 @@ pub(super) const RUNTIME: &[Rule] = &[Rule::new(
         "failed to connect : context deadline exceeded",
         "error during connect",
         "desc transport error",
-        "{containerd|cri-o|crio|docker|dockerd|container runtime|runtime} {daemon|service|} {is not|isn't|not} {running|ready|responding|available|reachable}",
+        "{containerd|cri-o|crio|docker|dockerd|container runtime|runtime} {daemon|service|} {is not|isn't|\
+         not} {running|ready|responding|available|reachable}",
         "{is|are} the {docker|containerd} daemon running",
-        "{cannot|can't|could not|unable to|failed to} connect to {the|} {docker|containerd|cri-o|crio|container|podman} {daemon|runtime|socket|service|}",
+        "{cannot|can't|could not|unable to|failed to} connect to {the|} {docker|containerd|cri-o|crio|\
+         container|podman} {daemon|runtime|socket|service|}",
         "container runtime is {down|not|unavailable}",
         "runtime {network|service} not ready",
-        "unknown service {runtime.v1.imageservice|runtime.v1alpha2.imageservice|runtime.v1.runtimeservice|runtime.v1alpha2.runtimeservice}",
+        "unknown service {runtime.v1.imageservice|runtime.v1alpha2.imageservice|runtime.v1.runtimeservice|\
+         runtime.v1alpha2.runtimeservice}",
         "{validate|determine} {service|cri v1|container runtime} {connection|image api|api version}",
         "transport is closing",
         "connection error : desc",
@@ -66,7 +72,8 @@ pub(super) const RUNTIME: &[Rule] = &[Rule::new(
 
 /// The file system under the store.
 pub(super) const DISK: &[Rule] = &[
-    Rule::new(Cause::DiskFull, &["disk quota exceeded", "edquot"]).also(&[Cause::QuotaExceeded, Cause::UnpackFailed]),
+    Rule::new(Cause::DiskFull, &["disk quota exceeded", "edquot"])
+        .also(&[Cause::QuotaExceeded, Cause::UnpackFailed]),
     Rule::new(
         Cause::DiskFull,
         &[
@@ -85,7 +92,10 @@ pub(super) const DISK: &[Rule] = &[
         ],
     )
     .also(&[Cause::UnpackFailed])
-    .hint("Free space on the node's image file system, or enlarge it: `df -h PATH; df -i PATH` tells bytes from inodes, `crictl rmi --prune` removes unused images."),
+    .hint(
+        "Free space on the node's image file system, or enlarge it: `df -h PATH; df -i PATH` tells \
+     bytes from inodes, `crictl rmi --prune` removes unused images.",
+    ),
     Rule::new(
         Cause::DiskError,
         &[
@@ -133,14 +143,19 @@ pub(super) const UNPACK: &[Rule] = &[
         Cause::UnpackFailed,
         &[
             "failed to register layer",
-            "error {processing|applying|creating|extracting|unpacking} {tar|layer|tar file|tar stream|diff|archive}",
+            "error {processing|applying|creating|extracting|unpacking} {tar|layer|tar file|tar stream|\
+             diff|archive}",
             "{error|failed} {while applying|to apply} {layer|the layer|diff}",
-            "{failed to|unable to|cannot|error} {mount|unmount|unpack|extract|extracting|untar|decompress|unpigz|chown|lchown}",
-            "{failed to|unable to|cannot|error} {apply|commit|prepare|rename|convert} {the|} {layer|snapshot|rootfs|extraction|<name>}",
-            "failed to {stat parent|create prepare snapshot|create temp dir|get usage|lchown|mknod|setxattr|utimes}",
+            "{failed to|unable to|cannot|error} {mount|unmount|unpack|extract|extracting|untar|decompress|\
+             unpigz|chown|lchown}",
+            "{failed to|unable to|cannot|error} {apply|commit|prepare|rename|convert} {the|} {layer|\
+             snapshot|rootfs|extraction|<name>}",
+            "failed to {stat parent|create prepare snapshot|create temp dir|get usage|lchown|mknod|\
+             setxattr|utimes}",
             "{apply|applying} layer",
             "applylayer",
-            "{storing|committing|adding|creating|registering|writing} {layer|read-write layer|layer with blob}",
+            "{storing|committing|adding|creating|registering|writing} {layer|read-write layer|layer with \
+             blob}",
             "adding layer",
             "start unpacking",
             "untar",
@@ -154,18 +169,27 @@ pub(super) const UNPACK: &[Rule] = &[
             "insufficient uids or gids",
             "hcsshim",
             "re-exec error",
-            "{snapshotter|snapshot} … {not loaded|was not found|not found|does not exist|already exists|failed|unknown}",
+            "{snapshotter|snapshot} … {not loaded|was not found|not found|does not exist|already exists|\
+             failed|unknown}",
             "operation not supported … {overlay|mount|xattr}",
             // The shape of Go's path errors: operation, path, what the kernel said.
-            "{open|openat|read|write|stat|lstat|statfs|readlink|truncate|fsync|copy|create} <name> {<name>|} : {no such file or directory|permission denied}",
-            "{mkdir|mkdirat|mkparent|mknod|link|symlink|rename|remove|unlink|unlinkat} <name> {<name>|} : {no such file or directory|permission denied}",
-            "{chmod|chown|lchown|chtimes|utimes|utimensat|setxattr|lsetxattr} <name> {<name>|} : {no such file or directory|permission denied}",
-            "{mount|unmount|umount} <name> {<name>|} : {no such file or directory|permission denied|no such device}",
-            "<name> : {invalid argument|operation not permitted|operation not supported|file exists|not a directory|is a directory}",
-            "<name> : {directory not empty|device or resource busy|file name too long|too many links|no data available}",
+            "{open|openat|read|write|stat|lstat|statfs|readlink|truncate|fsync|copy|create} <name> \
+             {<name>|} : {no such file or directory|permission denied}",
+            "{mkdir|mkdirat|mkparent|mknod|link|symlink|rename|remove|unlink|unlinkat} <name> {<name>|} : \
+             {no such file or directory|permission denied}",
+            "{chmod|chown|lchown|chtimes|utimes|utimensat|setxattr|lsetxattr} <name> {<name>|} : {no such \
+             file or directory|permission denied}",
+            "{mount|unmount|umount} <name> {<name>|} : {no such file or directory|permission denied|no \
+             such device}",
+            "<name> : {invalid argument|operation not permitted|operation not supported|file exists|not a \
+             directory|is a directory}",
+            "<name> : {directory not empty|device or resource busy|file name too long|too many links|no \
+             data available}",
             "<name> : {invalid cross-device link|text file busy}",
-            "{lchown|chown|mknod|setxattr|mkdir|symlink|link|chmod} <name> … {invalid argument|operation not permitted|permission denied}",
-            "{creating|mounting|making} {overlay|aufs|zfs|btrfs|bind|snapshot|erofs} {mount|snapshot|volume|}",
+            "{lchown|chown|mknod|setxattr|mkdir|symlink|link|chmod} <name> … {invalid argument|operation \
+             not permitted|permission denied}",
+            "{creating|mounting|making} {overlay|aufs|zfs|btrfs|bind|snapshot|erofs} {mount|snapshot|\
+             volume|}",
             "unpack {destination|target}",
             "wrong {snapshot|layer} state",
             "unsupported {compression|snapshotter}",

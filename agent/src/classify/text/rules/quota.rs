@@ -24,14 +24,17 @@ pub(super) const USED_UP: &[Rule] = &[
             "traffic quota",
             "traffic limit",
             "{bandwidth|storage|transfer|egress|usage} {quota|limit} {exceeded|reached|has been|is}",
-            "{exceeded|exceeds|over|reached} {its|your|the|} {bandwidth|storage|data|transfer|egress|usage|monthly} {bandwidth|storage|data|transfer|egress|usage|} {quota|limit|allowance}",
+            "{exceeded|exceeds|over|reached} {its|your|the|} {bandwidth|storage|data|transfer|egress|\
+             usage|monthly} {bandwidth|storage|data|transfer|egress|usage|} {quota|limit|allowance}",
             "{monthly|month's} {quota|limit|allowance|bandwidth|transfer}",
             "{quota|limit|download|pull|pulls} … {current month|this month|per month}",
             "{exceed|exceeds|exceeded} the configured upper limit",
             "payment required",
-            "{exceed|exceeds|exceeded|exceeding} {the|your|its|} {storage|bandwidth|transfer|download|traffic|project|organization|account} {quota|limit|allowance}",
+            "{exceed|exceeds|exceeded|exceeding} {the|your|its|} {storage|bandwidth|transfer|download|\
+             traffic|project|organization|account} {quota|limit|allowance}",
             "{data|network} transfer {exceeded|limit}",
-            "{requires billing|billing to be enabled|billing account|billing is disabled|billing disabled|billing has been}",
+            "{requires billing|billing to be enabled|billing account|billing is disabled|billing disabled|\
+             billing has been}",
             "{subscription|plan|trial} {has expired|expired|limit|is over|has ended}",
             "{data|transfer} {transfer|data} {limit|quota}",
             "insufficient {credit|credits|balance|funds}",
@@ -46,8 +49,17 @@ pub(super) const USED_UP: &[Rule] = &[
 
 /// Requests per window of time.
 pub(super) const RATE: &[Rule] = &[
-    Rule::new(Cause::RateLimited, &["{reached|exceeded} your {unauthenticated|authenticated|anonymous|} pull rate limit", "increase-rate-limit"])
-        .hint("Wait for the window to pass (6 hours on Docker Hub), log in with an account that has a higher limit (an imagePullSecret), or put a pull-through cache in front."),
+    Rule::new(
+        Cause::RateLimited,
+        &[
+            "{reached|exceeded} your {unauthenticated|authenticated|anonymous|} pull rate limit",
+            "increase-rate-limit",
+        ],
+    )
+    .hint(
+        "Wait for the window to pass (6 hours on Docker Hub), log in with an account that has a \
+         higher limit (an imagePullSecret), or put a pull-through cache in front.",
+    ),
     Rule::new(
         Cause::RateLimited,
         &[
@@ -66,6 +78,15 @@ pub(super) const RATE: &[Rule] = &[
             "429 {$|:}",
         ],
     ),
-    Rule::new(Cause::QuotaExceeded, &["quota {exceeded|has been exceeded|is exceeded|reached|exhausted}", "{exceeded|exceeds} {the|your|its|} quota", "quotaexceeded", "over quota", "resource_exhausted"])
-        .also(&[Cause::RateLimited]),
+    Rule::new(
+        Cause::QuotaExceeded,
+        &[
+            "quota {exceeded|has been exceeded|is exceeded|reached|exhausted}",
+            "{exceeded|exceeds} {the|your|its|} quota",
+            "quotaexceeded",
+            "over quota",
+            "resource_exhausted",
+        ],
+    )
+    .also(&[Cause::RateLimited]),
 ];

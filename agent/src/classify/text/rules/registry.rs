@@ -16,7 +16,8 @@ pub(super) const CONTENT: &[Rule] = &[Rule::new(
         "{digest|checksum|size|hash|diffid} mismatch",
         "{mismatched|mismatching} {digest|checksum|size|image rootfs}",
         "does not match config's diffid",
-        "does not match {expected|the expected|its|provided|the provided} {manifest|} {digest|size|checksum|<name>}",
+        "does not match {expected|the expected|its|provided|the provided} {manifest|} {digest|size|\
+         checksum|<name>}",
         "{digest|size|checksum} {<any>|} {did not|does not|doesn't} match",
         "wrong diff id",
         "layers from manifest don't match",
@@ -33,7 +34,7 @@ pub(super) const CONTENT: &[Rule] = &[Rule::new(
         "<blob> : … 404 {not found|$}",
         "{fetching|reading|downloading|copying|writing} {blob|config|layer} … {404|not found}",
         "{invalid|bad} {size|digest} for",
-        "416 {requested|range}",
+        "416 {requested|range|$}",
         "size_invalid",
         "digest_invalid",
         "{unexpected|incorrect|wrong} {content size|content length|size|checksum|digest|length}",
@@ -47,12 +48,14 @@ pub(super) const STATUS: &[Rule] = &[
     Rule::new(
         Cause::Unavailable,
         &[
-            "5xx {internal server error|bad gateway|service unavailable|service temporarily unavailable|gateway timeout|gateway time-out|server error}",
+            "5xx {internal server error|bad gateway|service unavailable|service temporarily unavailable|\
+             gateway timeout|gateway time-out|server error}",
             "{status|statuscode|code|http|registry|returned|got|response|error} {: |}5xx",
             "manifests <any> : 5xx",
             "<url> : 5xx",
             "5xx {$|:}",
-            "{internal server error|internal error|bad gateway|service unavailable|service temporarily unavailable|gateway timeout|gateway time-out|server is busy|server too busy}",
+            "{internal server error|internal error|bad gateway|service unavailable|service temporarily \
+             unavailable|gateway timeout|gateway time-out|server is busy|server too busy}",
             "temporarily unavailable",
             "{under|for|down for} maintenance",
             "{is|repo <any> is} {offline|blacked out}",

@@ -23,7 +23,8 @@ pub(super) const IMAGE_LINE: &[Rule] = &[
             "invalid {image|docker|} reference",
             "invalid {image|repository} name",
             "invalid reference format",
-            "{couldn't|could not|cannot|can't|unable to|failed to|error} {parse|parsing|normalize} {image|docker|the image|} {reference|name}",
+            "{couldn't|could not|cannot|can't|unable to|failed to|error} {parse|parsing|normalize} {image|\
+             docker|the image|} {reference|name}",
             "parsing {image|named|} reference",
             "parse {image|named} reference",
             "error parsing {image name|reference}",
@@ -73,7 +74,8 @@ pub(super) const POLICY: &[Rule] = &[Rule::new(
         "no matching signatures",
         "{invalid|unknown|bad} {gpg|pgp} signature",
         "signature {verification|validation} {failed|error}",
-        "{failed|unable|could not|cannot} {to|} {verify|validate} {image|the image|the|} {signature|signatures}",
+        "{failed|unable|could not|cannot} {to|} {verify|validate} {image|the image|the|} {signature|\
+         signatures}",
         "{image|artifact} … not signed",
         "not signed by {cosign|notation|notary}",
         "image verifier … {blocked|rejected}",
@@ -86,10 +88,12 @@ pub(super) const POLICY: &[Rule] = &[Rule::new(
         "notary … {trust|signed}",
         "projectpolicyviolation",
         "project_policy_violation",
-        "{configured|download|security|image|blocking|vulnerability|xray|pull} policy … {block|blocked|blocks|blocking|prevents|denies|running|violated|violation}",
+        "{configured|download|security|image|blocking|vulnerability|xray|pull} policy … {block|blocked|\
+         blocks|blocking|prevents|denies|running|violated|violation}",
         "cannot be pulled due to",
         "due to {the|a|} {download|configured|security|curation|} {blocking|} policy",
-        "{blocked|denied|rejected|prevented|forbidden|disallowed} {by|due to} {the|a|an|} {image|security|admission|configured|curation|organization|vulnerability|content|} policy",
+        "{blocked|denied|rejected|prevented|forbidden|disallowed} {by|due to} {the|a|an|} {image|security|\
+         admission|configured|curation|organization|vulnerability|content|} policy",
         "prevent images with vulnerability",
         "{current image|image|artifact} with {<any>|} vulnerabilities",
         "without vulnerability scanning",
@@ -121,7 +125,8 @@ pub(super) const FORM: &[Rule] = &[
             "does not match the {specified|detected|expected} {platform|host}",
             "{was found but|found but} does not match",
             "cannot be used on this platform",
-            "{platform|architecture|operating system|os} … {is not supported|not supported|unsupported|mismatch}",
+            "{platform|architecture|operating system|os} … {is not supported|not supported|unsupported|\
+             mismatch}",
             "unsupported {platform|architecture|os|operating system}",
             "does not provide {the specified|the} platform",
             "does not support {platform|architecture}",
@@ -133,7 +138,14 @@ pub(super) const FORM: &[Rule] = &[
     ),
     Rule::new(
         Cause::NotARegistry,
-        &["media type {text/html|text/plain} {<any>|}", "mediatype {text/html|text/plain}", "unknown type : {text/html|text/plain}", "type {text/html|text/plain}", "{unsupported|unexpected|unknown|unrecognized} {media type|mediatype|manifest|content type|content-type} {: |type |}text/html"],
+        &[
+            "media type {text/html|text/plain} {<any>|}",
+            "mediatype {text/html|text/plain}",
+            "unknown type : {text/html|text/plain}",
+            "type {text/html|text/plain}",
+            "{unsupported|unexpected|unknown|unrecognized} {media type|mediatype|manifest|content type|\
+             content-type} {: |type |}text/html",
+        ],
     )
     .also(&[Cause::UnsupportedManifest]),
     Rule::new(Cause::NotARegistry, &["mediatype must be set", "target.mediatype must be set"])
@@ -144,9 +156,11 @@ pub(super) const FORM: &[Rule] = &[
             "is no longer supported since",
             "manifest version 2 schema 1",
             "schema {1|v1} … {deprecated|removed|disabled|unsupported|not supported|no longer supported}",
-            "{unsupported|unexpected|unknown|unrecognized|unhandled|invalid} {docker|oci|image|config|layer|manifest|} {v2s1|v2s2|v1|v2|schema1|schema2|} {media type|mediatype|media-type}",
+            "{unsupported|unexpected|unknown|unrecognized|unhandled|invalid} {docker|oci|image|config|\
+             layer|manifest|} {v2s1|v2s2|v1|v2|schema1|schema2|} {media type|mediatype|media-type}",
             "unsupported schema version",
-            "{unsupported|unknown|invalid|unrecognized} {schemaversion|manifest version|manifest schema|image format|manifest format|manifest type}",
+            "{unsupported|unknown|invalid|unrecognized} {schemaversion|manifest version|manifest schema|\
+             image format|manifest format|manifest type}",
             "unsupported manifest",
             "{unexpected|invalid} {manifest|config} {mediatype|media type|format|type}",
             "{manifest|image|layer|config} {media type|mediatype} {<name>|} {is not|not|isn't} supported",
@@ -166,7 +180,8 @@ pub(super) const FORM: &[Rule] = &[
             "manifest_invalid",
             "manifest {is|seems} {invalid|malformed|empty|too large}",
             "invalid manifest",
-            "{cannot|failed to|unable to|error} {unmarshal|unmarshalling|decode|parsing|parse} {image|} manifest",
+            "{cannot|failed to|unable to|error} {unmarshal|unmarshalling|decode|parsing|parse} {image|} \
+             manifest",
             "image … {is encrypted|encrypted}",
             "missing private key needed for decryption",
             "unsupported {layer|image} {compression|encryption}",
@@ -196,7 +211,8 @@ pub(super) const NOT_FOUND: &[Rule] = &[
             "name is unknown",
             "repository name not known",
             "no such repository",
-            "{repository|project|namespace} {<any>|} {is not found|not found|was not found|cannot be found|could not be found}",
+            "{repository|project|namespace} {<any>|} {is not found|not found|was not found|cannot be \
+             found|could not be found}",
             "{repository|project|namespace} {with name|named} <any> {does not exist|doesn't exist|not found}",
             "{project|namespace} {<any>|} {does not exist|doesn't exist}",
             "unknown repository",
@@ -215,9 +231,11 @@ pub(super) const NOT_FOUND: &[Rule] = &[
             "manifest tagged by <any> is not found",
             "no such {manifest|tag}",
             "unknown {manifest|tag}",
-            "tag {<any>|} {not found|was not found|is not found|does not exist|doesn't exist|unknown|not exist}",
+            "tag {<any>|} {not found|was not found|is not found|does not exist|doesn't exist|unknown|not \
+             exist}",
             "tag {<any>|} was deleted or has expired",
-            "{image|artifact|reference} {<any>|} {not found|was not found|is not found|does not exist|could not be found|cannot be found|doesn't exist|unknown}",
+            "{image|artifact|reference} {<any>|} {not found|was not found|is not found|does not exist|\
+             could not be found|cannot be found|doesn't exist|unknown}",
             "requested {image|entity|artifact|manifest} {was|} not found",
             "failed to fetch <name> from request",
             "imagenotfoundexception",
