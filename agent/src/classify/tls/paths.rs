@@ -101,7 +101,8 @@ impl Builder<'_> {
             return Err(Some(parent.fault(FaultKind::NotAuthority)));
         }
         let Certificate { scheme, signed, signature, .. } = &*child.certificate;
-        parent.certificate.key.check(scheme, signed, signature).map_err(|refusal| match refusal {
+        let check = || parent.certificate.key.check(scheme, signed, signature);
+        self.roots.prove(&child.certificate, &parent.certificate, check).map_err(|refusal| match refusal {
             Refusal::Bad | Refusal::Mismatch => Some(child.fault(FaultKind::WrongKey(parent.role))),
             Refusal::Insecure(name) => Some(child.fault(FaultKind::InsecureSignature(name))),
             Refusal::Unsupported(how) => Some(child.fault(FaultKind::UnknownSignature(how))),

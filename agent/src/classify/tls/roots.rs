@@ -1,8 +1,8 @@
 //! The certificates that a node trusts, as a pool that is cheap to share and to add to.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rustls::pki_types::CertificateDer;
 
@@ -13,13 +13,25 @@ use super::certificate::Certificate;
 #[derive(Clone, Debug, Default)]
 pub struct Roots {
     pools: Vec<Arc<Pool>>,
+    proven: Proven,
 }
+
+/// The most signatures that are remembered: two for each of the most registries that a configuration may name.
+const MAX_PROVEN: usize = 1000;
+
+/// Signatures on certificates that were found right. A registry shows the same chain at every round, and whether one
+/// certificate's key made another's signature depends on their bytes alone: checking it again is a fifth of all the
+/// work of a walk. Only good ones are kept, by a digest of both certificates.
+#[derive(Clone, Default)]
+struct Proven(Arc<Mutex<HashSet<[u8; 32]>>>);
 
 #[derive(Default)]
 struct Pool {
     certificates: Vec<CertificateDer<'static>>,
     by_subject: HashMap<Vec<u8>, Vec<usize>>,
 }
+
+// === impl Roots ===
 
 impl Roots {
     /// These pools and one more of `certificates`. What cannot be read is left out, as Go does.
@@ -59,12 +71,58 @@ impl Roots {
         self.pools.iter().any(|pool| pool.contains(certificate))
     }
 
+    /// Checks by `check` that `parent`'s key made `child`'s signature, unless it is known to have.
+    pub(super) fn prove<E>(
+        &self,
+        child: &Certificate,
+        parent: &Certificate,
+        check: impl FnOnce() -> Result<(), E>,
+    ) -> Result<(), E> {
+        let key = Proven::key(child, parent);
+        if self.proven.locked().contains(&key) {
+            return Ok(());
+        }
+        check()?;
+        let mut proven = self.proven.locked();
+        if proven.len() >= MAX_PROVEN {
+            proven.clear();
+        }
+        proven.insert(key);
+        Ok(())
+    }
+
     /// The trusted certificates of this subject (DER).
     pub(super) fn named(&self, subject: &[u8]) -> Vec<Arc<Certificate>> {
         let found = self.pools.iter().flat_map(|pool| pool.named(subject));
         found.filter_map(|der| Certificate::read(der).ok()).map(Arc::new).collect()
     }
 }
+
+// === impl Proven ===
+
+impl Proven {
+    fn key(child: &Certificate, parent: &Certificate) -> [u8; 32] {
+        let mut digest = ring::digest::Context::new(&ring::digest::SHA256);
+        // The length first, so that no other pair runs together to the same bytes.
+        digest.update(&child.der.len().to_be_bytes());
+        digest.update(&child.der);
+        digest.update(&parent.der);
+        digest.finish().as_ref().try_into().expect("SHA-256 has 32 bytes")
+    }
+
+    fn locked(&self) -> std::sync::MutexGuard<'_, HashSet<[u8; 32]>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A count: digests tell nobody anything.
+impl fmt::Debug for Proven {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Proven({})", self.locked().len())
+    }
+}
+
+// === impl Pool ===
 
 impl Pool {
     fn named<'a>(&'a self, subject: &[u8]) -> impl Iterator<Item = &'a CertificateDer<'static>> + use<'a> {
@@ -81,5 +139,46 @@ impl Pool {
 impl fmt::Debug for Pool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Pool({})", self.certificates.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn certificate(name: &str) -> Certificate {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let made = rcgen::CertificateParams::new(vec![name.to_owned()]).unwrap().self_signed(&key).unwrap();
+        Certificate::read(made.der()).unwrap()
+    }
+
+    #[test]
+    fn a_good_signature_is_checked_once_for_each_pair_and_a_bad_one_every_time() {
+        let (a, b, roots) = (certificate("a.test"), certificate("b.test"), Roots::default());
+        let mut checks = 0;
+        let mut prove = |child, parent, result: Result<(), ()>| {
+            let before = checks;
+            let said = roots.prove(child, parent, || {
+                checks += 1;
+                result
+            });
+            (said, checks - before)
+        };
+        assert_eq!(prove(&a, &b, Err(())), (Err(()), 1));
+        assert_eq!(prove(&a, &b, Ok(())), (Ok(()), 1));
+        assert_eq!(prove(&a, &b, Err(())), (Ok(()), 0));
+        assert_eq!(prove(&b, &a, Err(())), (Err(()), 1), "another pair");
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded() {
+        let (parent, roots) = (certificate("ca.test"), Roots::default());
+        let mut child = certificate("a.test");
+        for n in 0..3 * MAX_PROVEN {
+            child.der.extend(n.to_be_bytes());
+            child.der.drain(..8);
+            roots.prove(&child, &parent, || Ok::<_, ()>(())).unwrap();
+        }
+        assert!(roots.proven.locked().len() <= MAX_PROVEN);
     }
 }
