@@ -7,7 +7,7 @@ use pullscope::classify::text::{self as reader, Reading};
 use pullscope::model::text;
 use serde::Serialize;
 
-use super::{Output, print, usage};
+use super::{Output, paint, print, usage};
 
 /// The options.
 #[derive(Debug, clap::Args)]
@@ -39,6 +39,9 @@ struct Answer<'a> {
 
 /// Reads every message and says what it means.
 pub(crate) fn run(arguments: &Arguments) -> ExitCode {
+    if arguments.output == Output::Text {
+        print(&format!("{:30}  {:6}  WHERE\n", "CAUSE", "FAULT"));
+    }
     if !arguments.message.is_empty() {
         arguments.message.iter().for_each(|message| print(&answer(message, arguments.output)));
         return ExitCode::SUCCESS;
@@ -88,12 +91,14 @@ fn answer(message: &str, output: Output) -> String {
             serde_json::to_string(&answer).expect("it has string keys only") + "\n"
         }
         Output::Text => {
-            let or = match also.as_slice() {
-                [] => String::new(),
-                also => format!("  (or {})", also.iter().map(|c| c.label()).collect::<Vec<_>>().join(", ")),
-            };
-            let at = host.map(|host| format!("  at {}", text::clean(&host, 200))).unwrap_or_default();
-            format!("{cause}{or}{at}\n  text: {}\n  do:   {advice}\n", text::clean(&shown, text::MAX_TEXT))
+            let label = paint().cause(cause, &format!("{:30}", cause.to_string()));
+            let host = host.map_or_else(|| "-".to_owned(), |host| text::clean(&host, 200));
+            let mut row = format!("{label}  {:6}  {host}\n", cause.fault().label());
+            if !also.is_empty() {
+                let others: Vec<&str> = also.iter().map(|c| c.label()).collect();
+                row.push_str(&format!("  or:   {}\n", others.join(", ")));
+            }
+            row + &format!("  text: {}\n  do:   {advice}\n", text::clean(&shown, text::MAX_TEXT))
         }
     }
 }

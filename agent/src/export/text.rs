@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use crate::export::report::rfc3339;
 use crate::ledger::{RegistryView, View};
-use crate::model::{Evidence, Outcome, PullOutcome, Status, Verdict};
+use crate::model::{Cause, Domain, Evidence, Outcome, PullOutcome, Status, Verdict};
 
 /// Whether a terminal that shows colours reads it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -186,6 +186,16 @@ fn bytes(n: u64) -> String {
 // === impl Paint ===
 
 impl Paint {
+    /// `word` in the colour of who has to act: the pod's author yellow, the platform red, nobody yet dim.
+    pub fn cause(self, cause: Cause, word: &str) -> String {
+        let colour = match cause.domain() {
+            Domain::Spec | Domain::Auth => "33",
+            Domain::Network | Domain::Quota | Domain::Registry | Domain::Node => "1;31",
+            Domain::Unknown => "2",
+        };
+        self.colour(colour, word)
+    }
+
     fn status(self, status: Status) -> String {
         self.word(status, status.label())
     }
@@ -198,6 +208,10 @@ impl Paint {
             Status::Unknown => "2",
             Status::Failing => "1;31",
         };
+        self.colour(colour, word)
+    }
+
+    fn colour(self, colour: &str, word: &str) -> String {
         match self {
             Paint::Plain => word.to_owned(),
             Paint::Colour => format!("\u{1b}[{colour}m{word}\u{1b}[0m"),
