@@ -311,6 +311,26 @@ fn no_certificate_passes_with_one_signed_byte_changed() {
     }
 }
 
+#[test]
+fn the_words_that_go_has_for_a_fault_are_read_as_its_cause() {
+    let mut read = 0;
+    for case in table() {
+        let judgement = judged(&case);
+        let Some(rejected) = judgement.rejected() else { continue };
+        let words = rejected.first().go_words();
+        let message =
+            format!("failed to do request: Head \"https://registry.test/v2/a/manifests/1\": {words}");
+        assert_eq!(
+            crate::classify::text::cause(&message),
+            rejected.first().cause(),
+            "{}: {words}",
+            case.name
+        );
+        read += 1;
+    }
+    assert!(read > 40, "only {read} faults were read");
+}
+
 /// Asks the real Go.
 #[test]
 fn go_says_what_the_table_says() {
