@@ -51,6 +51,11 @@ fn the_other_runtimes_and_the_registries_bodies_are_read() {
 }
 
 #[test]
+fn wordings_of_many_tools_and_registries_are_read() {
+    check("wordings", include_str!("corpus/wordings.jsonl"));
+}
+
+#[test]
 fn names_that_spell_errors_are_not_read_as_errors() {
     check("adversarial", include_str!("corpus/adversarial.jsonl"));
 }

@@ -245,6 +245,27 @@ fn a_name_does_not_change_the_cause() {
 }
 
 #[test]
+fn a_line_folded_at_any_word_does_not_change_the_cause() {
+    for (expect, error) in ERRORS {
+        let message = name(&ENVELOPES[4].replace('%', error), NAMES[0]);
+        for (at, _) in message.match_indices(' ') {
+            check(&format!("{}\n    {}", &message[..at], &message[at + 1..]), *expect);
+        }
+        let words: Vec<_> = message.split(' ').collect();
+        let folded: Vec<_> = words.chunks(6).map(|line| line.join(" ")).collect();
+        check(&folded.join("\n"), *expect);
+    }
+}
+
+#[test]
+fn capitals_do_not_change_the_cause() {
+    for (expect, error) in ERRORS {
+        check(&name(error, NAMES[0]).to_uppercase(), *expect);
+        check(&name(error, NAMES[1]).to_lowercase(), *expect);
+    }
+}
+
+#[test]
 fn an_envelope_alone_says_nothing() {
     let silent = [
         r#"Failed to pull image "IMAGE""#,

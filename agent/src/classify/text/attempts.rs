@@ -35,6 +35,9 @@ pub(super) struct Signs {
     mirrors: [u16; 3],
     trying: [u16; 3],
     artifact: [u16; 2],
+    error: u16,
+    /// Words behind `error` at the beginning of a line.
+    errors: Vec<u16>,
     /// Words that begin a new line of a log.
     openers: Vec<u16>,
     /// Pairs of words that begin an attempt of the kubelet.
@@ -48,8 +51,20 @@ impl Signs {
             mirrors: ["mirrors", "also", "failed"].map(&mut number),
             trying: ["trying", "to", "pull"].map(&mut number),
             artifact: ["artifact", "err"].map(&mut number),
+            error: number("error"),
+            errors: [
+                "response",
+                "pulling",
+                "initializing",
+                "copying",
+                "reading",
+                "creating",
+                "syncing",
+                "from",
+            ]
+            .map(&mut number)
+            .to_vec(),
             openers: [
-                "error",
                 "time",
                 "level",
                 "fata",
@@ -58,14 +73,11 @@ impl Signs {
                 "info",
                 "warning",
                 "normal",
-                "reason",
-                "msg",
                 "fatal",
                 "trying",
                 "failed",
                 "debu",
                 "errimagepull",
-                "message",
                 "back-off",
             ]
             .map(&mut number)
@@ -85,9 +97,9 @@ impl Signs {
     /// How the parts of `range` stand to one another.
     pub(super) fn shape(&self, lexed: &Lexed, range: Range<usize>) -> Shape {
         self.mirrors(lexed, &range)
-            .or_else(|| self.lines(lexed, &range))
             .or_else(|| self.credentials(lexed, &range))
             .or_else(|| self.artifact(lexed, &range))
+            .or_else(|| self.lines(lexed, &range))
             .unwrap_or(Shape::One(range))
     }
 
@@ -121,7 +133,8 @@ impl Signs {
                         push(&mut mirrors, open..at);
                         open = at;
                         // `]): source: …`; `] [` begins the next mirror.
-                        if lexed.tokens.get(at).is_some_and(|token| token.kind == Kind::Colon) {
+                        let colon = lexed.tokens.get(at).is_some_and(|token| token.kind == Kind::Colon);
+                        if colon && at < range.end {
                             source = at + 1..range.end;
                             break;
                         }
@@ -221,11 +234,15 @@ impl Signs {
         }
     }
 
+    /// Whether the line that begins at this token says something of its own. `error` alone may be the end of a folded
+    /// `input/output error`: it needs its colon, or a word
+    /// that begins a sentence with it.
     fn opens(&self, lexed: &Lexed, at: usize) -> bool {
-        lexed
-            .tokens
-            .get(at)
-            .is_some_and(|token| token.kind == Kind::Word && self.openers.contains(&token.value))
+        let word = |word: u16| self.words_at(lexed, at, &[word]);
+        let behind = lexed.tokens.get(at + 1).is_some_and(|token| {
+            token.kind == Kind::Colon || token.kind == Kind::Word && self.errors.contains(&token.value)
+        });
+        self.openers.iter().any(|opener| word(*opener)) || word(self.error) && behind
     }
 }
 

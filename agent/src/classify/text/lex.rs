@@ -311,9 +311,10 @@ impl Lexer<'_> {
             return self.push(Kind::Word, word, start, start + colon);
         }
         if let Some(colon) = chunk.iter().position(|b| *b == b':')
-            && let (Some(left), Some(right)) =
-                (self.lexicon.word(&chunk[..colon]), self.lexicon.word(&chunk[colon + 1..]))
+            && let Some(left) = self.lexicon.word(&chunk[..colon]).filter(|word| self.lexicon.is_key(*word))
+            && let Some(right) = self.lexicon.word(&chunk[colon + 1..])
         {
+            // `error:unauthorized`; any other word before a colon may be a repository before its tag.
             self.push(Kind::Word, left, start, start + colon);
             self.push(Kind::Colon, 0, start + colon, start + colon);
             return self.push(Kind::Word, right, start + colon + 1, end);

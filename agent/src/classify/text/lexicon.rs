@@ -27,7 +27,7 @@ const KEYS: [&str; 12] = [
 ];
 
 /// Words behind which a name follows, with the word before them where that matters.
-const INTRODUCTIONS: [(&str, &str); 11] = [
+const INTRODUCTIONS: [(&str, &str); 12] = [
     ("", "lookup"),
     ("", "manifests"),
     ("pull", "image"),
@@ -39,6 +39,7 @@ const INTRODUCTIONS: [(&str, &str); 11] = [
     ("container", "registry"),
     ("docker", "registry"),
     ("to", "repository"),
+    ("in", "repository"),
 ];
 
 /// The table of words. It only grows while rules are compiled.

@@ -16,7 +16,8 @@ impl Dice {
     }
 }
 
-const CORPORA: [&str; 4] = [
+const CORPORA: [&str; 5] = [
+    include_str!("../../../tests/corpus/wordings.jsonl"),
     include_str!("../../../tests/corpus/containerd.jsonl"),
     include_str!("../../../tests/corpus/others.jsonl"),
     include_str!("../../../tests/corpus/adversarial.jsonl"),
@@ -73,6 +74,20 @@ fn any_bytes_are_read_without_panic_and_redacted_too() {
         let _ = redact(&text);
     }
 }
+
+#[test]
+fn what_the_fuzzer_found_is_read() {
+    // Mirrors within mirrors, the inner ones ending where the outer ones do.
+    let _ = read(
+        "* a (Mirrors also failed: [x: (Mirrors also failed:)[y: z]]): b * c: (Mirrors also failed: [d]): e",
+    );
+    let _ = read("Error: (Mirrors also failed: [m* (Mirrors also failed:)[p]}]): r");
+    let _ = read(FOUND_BY_FUZZER);
+}
+
+/// Cut down from 320 bytes.
+const FOUND_BY_FUZZER: &str =
+    "a:2.4: (Mirrors also failed: [m*: pin.exp:2.4: (Mirrors also failed:)[p \"D\",\"m\"de\":\"d\"}]}]): r c";
 
 #[test]
 fn a_message_cut_at_any_byte_is_read_without_panic() {
