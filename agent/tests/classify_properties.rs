@@ -1,6 +1,8 @@
 //! What must not change the reading of an error: the envelopes around it, and the names within it.
 
-use pullscope::classify::text::{cause, read, redact};
+use std::time::Instant;
+
+use pullscope::classify::text::{MAX_INPUT, cause, read, redact};
 use pullscope::model::Cause;
 
 /// Errors as they stand innermost. `HOST`, `REPO` and `TAG` are filled in with names.
@@ -306,4 +308,26 @@ fn redaction_keeps_the_cause() {
             assert_eq!(cause(&redact(&message)), *expect, "{message}\n{}", redact(&message));
         }
     }
+}
+
+#[test]
+fn time_grows_with_the_length_of_a_text_and_not_with_its_square() {
+    // 64 KiB of each took seconds once; a debug build on a busy machine has ten.
+    let begun = Instant::now();
+    for piece in [
+        "a+",
+        "bearer:",
+        "token:",
+        "auth: ",
+        "a@b:",
+        "dial tcp ",
+        "digest ",
+        "[rpc error: a, ",
+        "{\"token\":\"",
+    ] {
+        let text = piece.repeat(MAX_INPUT / piece.len());
+        let _ = read(&text);
+        let _ = redact(&text);
+    }
+    assert!(begun.elapsed().as_secs() < 10, "{:?}", begun.elapsed());
 }

@@ -36,6 +36,9 @@ const KEYS: [&str; 27] = [
     "jwt",
 ];
 
+/// A run of letters longer than this is no prose.
+const MAX_PROSE: usize = 256;
+
 /// How tokens of well-known issuers begin.
 const PREFIXES: [&str; 13] = [
     "eyJ",
@@ -57,7 +60,7 @@ const PREFIXES: [&str; 13] = [
 /// It still holds whatever control characters the message had (see `model::text::clean`).
 pub fn redact(message: &str) -> String {
     let out = String::with_capacity(message.len().min(super::MAX_INPUT));
-    let mut redactor = Redactor { text: message, at: 0, copied: 0, out };
+    let mut redactor = Redactor { text: message, at: 0, copied: 0, no_login_before: 0, out };
     while redactor.at < message.len() && redactor.length() <= super::MAX_INPUT {
         redactor.step();
     }
@@ -71,6 +74,8 @@ struct Redactor<'a> {
     at: usize,
     /// How far it was copied or left out.
     copied: usize,
+    /// Up to here no login begins.
+    no_login_before: usize,
     out: String,
 }
 
@@ -138,13 +143,17 @@ impl<'a> Redactor<'a> {
 
     /// `user:password@host` without a scheme. A digest (`image:tag@sha256:…`) is none.
     fn login(&mut self, rest: &'a str) -> bool {
+        if self.at < self.no_login_before {
+            return false;
+        }
         let head = run(rest, |c| !ends_run(c) && !matches!(c, '@' | '/' | ',' | '='));
         let behind = &rest[head.len()..];
         let login = head.contains(':') && behind.starts_with('@') && !behind.starts_with("@sha");
         if login {
             self.drop(head.len());
-        } else if !head.contains(':') || head.len() < 2 {
-            return false;
+        } else {
+            // What holds for this run holds for every later part of it.
+            self.no_login_before = self.at + head.len();
         }
         login
     }
@@ -201,9 +210,12 @@ impl<'a> Redactor<'a> {
     /// Behind `Bearer` or `Basic`: the token, if it is one and not a word.
     fn scheme(&mut self) {
         let rest = &self.text[self.at..];
-        let space = rest.len() - rest.trim_start_matches([' ', '\t']).len();
+        let space = rest.bytes().take_while(|b| matches!(b, b' ' | b'\t')).take(9).count();
+        if !(1..=8).contains(&space) {
+            return;
+        }
         let token = run(&rest[space..], |c| !ends_run(c) && !matches!(c, ',' | ';'));
-        if (1..=8).contains(&space) && looks_secret(token) && !token.starts_with("realm=") {
+        if looks_secret(token) && !token.starts_with("realm=") {
             self.keep(space);
             self.drop(token.trim_end_matches([':', '.']).len());
         }
@@ -293,6 +305,9 @@ fn is_key(word: &str) -> bool {
 /// Whether a run of letters is more likely a secret than a word: long enough, and with a digit, an `=` or a capital
 /// in its middle.
 fn looks_secret(run: &str) -> bool {
+    if run.len() > MAX_PROSE && !run.starts_with("http") {
+        return true;
+    }
     let run = run.trim_end_matches([':', '.', ',']);
     run.len() >= 8
         && !run.contains("://")
