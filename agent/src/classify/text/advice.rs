@@ -6,8 +6,8 @@ use super::rules::Rule;
 /// The rule's advice, or the cause's, with what the message tells; nothing where that is not more than the cause says.
 pub(super) fn hint(rule: &Rule, blamed: Option<&str>, places: &Places<'_>) -> Option<String> {
     let general = rule.cause.advice();
-    // An order that asks for a path is of no use without one.
-    let exact = rule.hint.filter(|hint| blamed.is_some() || !hint.contains("PATH"));
+    // A command that asks for a path is of no use without one.
+    let exact = rule.hint.filter(|hint| places.store().is_some() || !hint.contains("PATH"));
     let filled = fill(exact.unwrap_or(general), blamed, places);
     (filled != general).then_some(filled)
 }
@@ -33,7 +33,7 @@ fn fill(advice: &str, blamed: Option<&str>, places: &Places<'_>) -> String {
             "SERVER" => places.resolver(),
             "IMAGE" => places.image(),
             "REPOSITORY" => places.image().map(repository),
-            "PATH" => blamed,
+            "PATH" => places.store(),
             _ => None,
         };
         out.push_str(before);

@@ -14,6 +14,8 @@ pub(super) struct Guides {
     lookup: u16,
     proxyconnect: u16,
     tcp: [u16; 3],
+    /// Words before a URL that was asked for.
+    requests: [u16; 10],
     /// `pulling from host X`, `pinging container registry X`.
     hosts: [[u16; 2]; 3],
 }
@@ -25,6 +27,8 @@ impl Guides {
             lookup: number("lookup"),
             proxyconnect: number("proxyconnect"),
             tcp: ["tcp", "tcp4", "tcp6"].map(&mut number),
+            requests: ["get", "head", "post", "put", "patch", "to", "from", "code", "url", "endpoint"]
+                .map(&mut number),
             hosts: [["from", "host"], ["container", "registry"], ["docker", "registry"]]
                 .map(|pair| pair.map(&mut number)),
         }
@@ -106,15 +110,26 @@ impl<'a> Places<'a> {
         self.url_host().or_else(|| self.named_host()).or_else(|| self.reference_host())
     }
 
+    /// The host of the last URL that was asked for; a URL that only explains (`visit …`) is none of those.
     fn url_host(&self) -> Option<&'a str> {
-        let urls = self.tokens().iter().rev();
-        let urls = urls.filter(|token| matches!(token.kind, Kind::Url | Kind::BlobUrl | Kind::ManifestUrl));
-        urls.filter_map(|token| self.span(token)).find_map(|url| {
+        let tokens = self.tokens();
+        (0..tokens.len()).rev().filter(|at| self.is_asked_for(tokens, *at)).find_map(|at| {
+            let url = self.span(&tokens[at])?;
             let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
             let authority = rest.split(['/', '?', '#', '\\']).next()?;
             let host = authority.rsplit('@').next()?;
             host_like(host).then_some(host)
         })
+    }
+
+    fn is_asked_for(&self, tokens: &[Token], at: usize) -> bool {
+        match tokens[at].kind {
+            Kind::BlobUrl | Kind::ManifestUrl => true,
+            Kind::Url => at.checked_sub(1).is_some_and(|before| {
+                tokens[before].kind == Kind::Word && self.guides.requests.contains(&tokens[before].value)
+            }),
+            _ => false,
+        }
     }
 
     /// `pinging container registry X`, `pulling from host X`.
@@ -153,6 +168,18 @@ impl<'a> Places<'a> {
             two[0].kind == Kind::Word && words.contains(&two[0].value) && two[1].kind != Kind::Colon
         })?;
         self.span(&found[1])
+    }
+
+    /// The root of the node's store that the path in question lies in (`/var/lib/containerd`): it exists, whatever
+    /// became of the file. Nothing for a path within a layer.
+    pub(super) fn store(&self) -> Option<&'a str> {
+        let path = self.path()?;
+        let roots = ["/var/", "/run/", "/mnt/", "/data/", "/srv/"];
+        if !roots.iter().any(|root| path.starts_with(root)) {
+            return None;
+        }
+        let end = path.match_indices('/').nth(3).map_or(path.len(), |(end, _)| end);
+        path.get(..end)
     }
 
     /// The last absolute path, or the socket.

@@ -88,10 +88,13 @@ impl<'a> Redactor<'a> {
         if rest.starts_with("-----BEGIN ") {
             return self.key_block();
         }
-        if rest.starts_with('?') && is_query(&rest[1..]) {
+        let before = self.text[..self.at].chars().next_back();
+        // `<?xml` has no path before it.
+        let path = before
+            .is_some_and(|c| c.is_ascii_alphanumeric() || matches!(c, '/' | '-' | '_' | '.' | '~' | '%'));
+        if path && rest.starts_with('?') && is_query(&rest[1..]) {
             return self.query();
         }
-        let before = self.text[..self.at].chars().next_back();
         let begins = !before.is_some_and(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'));
         let length =
             rest.bytes().take_while(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-')).count();

@@ -148,6 +148,7 @@ fn the_query_of_a_url_goes_and_the_sentence_stays() {
         "code https://cdn.example/a?…: 403 Forbidden",
     );
     redacts("GET https://r.example/token?scope=a%!A(MISSING)b: x", "GET https://r.example/token?…: x");
+    redacts("value: \"<?xml version=\\\"1.0\\\"?><Error>\"", "value: \"<?xml version=\\\"1.0\\\"?><Error>\"");
     redacts("(see https://r.example/x?token=abc)", "(see https://r.example/x?…)");
     redacts(
         "request \"/v2/a?ns=docker.io\" failed, why? nobody knows",
@@ -227,8 +228,23 @@ fn advice_names_the_host_the_port_and_the_resolver_of_the_message() {
         "Get \"https://r.example/v2/\": dial tcp [2001:db8::7]:443: connect: network is unreachable",
         "ip route get 2001:db8::7",
     );
-    advises("write /var/lib/x/y: no space left on device", "`df -h /var/lib/x/y; df -i /var/lib/x/y`");
+    advises("write /var/lib/x/y/z: no space left on device", "`df -h /var/lib/x; df -i /var/lib/x`");
     advises("manifest for r.example/app:9 not found: manifest unknown", "docker://r.example/app`");
+}
+
+#[test]
+fn a_path_within_a_layer_is_not_looked_for_on_the_node() {
+    let reading = read("failed to register layer: write /usr/lib/libx.so: no space left on device");
+    assert_eq!(reading.host.as_deref(), Some("/usr/lib/libx.so"));
+    assert_eq!(reading.hint, None);
+}
+
+#[test]
+fn a_url_that_explains_is_not_the_host_that_failed() {
+    let limit = "toomanyrequests: upgrade your plan: https://www.example.com/limits";
+    assert_eq!(read(limit).host, None);
+    let login = "Head \"https://r.example/v2/a\": unauthorized: authentication required, visit https://help.example/login";
+    assert_eq!(read(login).host.as_deref(), Some("r.example"));
 }
 
 #[test]

@@ -29,6 +29,8 @@ pub(super) const CONTENT: &[Rule] = &[Rule::new(
         "unknown blob",
         "{layer|config} {<any>|} {not found|does not exist} {in|on|$|:}",
         "could not fetch content descriptor … not found",
+        // What follows the manifest by tag: the registry does not serve a digest that it has just named.
+        "{httpreadseeker|httpreaderseeker} : failed open : … {not found|404}",
         "content at <blob> not found",
         "<blob> : {not found|404}",
         "<blob> : … 404 {not found|$}",
@@ -80,6 +82,8 @@ pub(super) const STATUS: &[Rule] = &[
     .also(&[Cause::NotARegistry, Cause::DeniedOrAbsent]),
     Rule::new(Cause::CredentialsMissing, &["http 401 response body"])
         .also(&[Cause::CredentialsRejected, Cause::NotARegistry]),
+    Rule::new(Cause::NotARegistry, &["http 404 response body … <html>"])
+        .also(&[Cause::ManifestNotFound, Cause::RepositoryNotFound]),
     Rule::new(Cause::ManifestNotFound, &["http 404 response body"])
         .also(&[Cause::NotARegistry, Cause::RepositoryNotFound]),
     Rule::new(
