@@ -27,7 +27,7 @@ const KEYS: [&str; 12] = [
 ];
 
 /// Words behind which a name follows, with the word before them where that matters.
-const INTRODUCTIONS: [(&str, &str); 12] = [
+const INTRODUCTIONS: [(&str, &str); 10] = [
     ("", "lookup"),
     ("", "manifests"),
     ("pull", "image"),
@@ -36,8 +36,6 @@ const INTRODUCTIONS: [(&str, &str); 12] = [
     ("denied", "for"),
     ("manifest", "for"),
     ("from", "host"),
-    ("container", "registry"),
-    ("docker", "registry"),
     ("to", "repository"),
     ("in", "repository"),
 ];

@@ -138,7 +138,8 @@ impl<'a> Places<'a> {
         let found = self.tokens().windows(3).rev().find(|three| {
             self.guides.hosts.iter().any(|[first, second]| is(&three[0], *first) && is(&three[1], *second))
         })?;
-        self.span(&found[2]).filter(|name| host_like(name))
+        let named = |name: &&str| host_like(name) && (name.contains(['.', ':']) || *name == "localhost");
+        self.span(&found[2]).filter(named)
     }
 
     /// The registry's host in the last image reference that has one.
@@ -198,7 +199,11 @@ impl<'a> Places<'a> {
 fn registry_of(name: &str) -> Option<&str> {
     let name = name.strip_prefix("docker://").unwrap_or(name);
     let (head, path) = name.split_once('/')?;
-    let host = head.contains('.') || head.contains(':') || head == "localhost";
+    // `681.3MB/1.6GB` has a dot as well.
+    let label = head.rsplit('.').next().unwrap_or(head);
+    let domain = head.contains('.') && label.len() > 1 && label.bytes().all(|b| b.is_ascii_alphabetic());
+    let address = head.contains('.') && head.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+    let host = domain || address || head.contains(':') || head == "localhost";
     (host && !path.is_empty() && !head.starts_with('.') && host_like(head)).then_some(head)
 }
 

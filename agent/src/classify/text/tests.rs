@@ -248,6 +248,14 @@ fn a_url_that_explains_is_not_the_host_that_failed() {
 }
 
 #[test]
+fn what_merely_looks_like_a_host_is_none() {
+    assert_eq!(read("Downloading 681.3MB/1.594GB unauthorized: authentication required").host, None);
+    assert_eq!(read("pinging docker registry returned: received unexpected HTTP status: 503").host, None);
+    let host = read("pinging docker registry r.example: received unexpected HTTP status: 503").host;
+    assert_eq!(host.as_deref(), Some("r.example"));
+}
+
+#[test]
 fn advice_holds_nothing_that_a_shell_would_act_upon() {
     let message = "Get \"https://$(reboot)/v2/\": dial tcp: lookup $(reboot) on `x`:53: no such host";
     let reading = read(message);

@@ -100,6 +100,7 @@ pub(super) const POLICY: &[Rule] = &[Rule::new(
         "violates … policy",
         "policy violation",
         "image policy webhook",
+        "admission webhook … denied",
         "imagepolicywebhook",
         "{blocked|rejected} by {xray|curation|admission|<name>}",
         "{download|blocking|curation|xray} policy",
@@ -250,20 +251,21 @@ pub(super) const NOT_FOUND: &[Rule] = &[
 ];
 
 /// Not found, whatever it is.
-pub(super) const NOT_FOUND_GENERAL: &[Rule] = &[Rule::new(
-    Cause::ManifestNotFound,
-    &[
-        "404 not found",
-        "{status|statuscode|code|http|registry|returned|got|response|error} {: |}404",
-        "<url> : 404",
-        "<name> : not found",
-        "<name> not found",
-        ": not found $",
-        "not found : not found",
-        "unknown : not found",
-        "file not found",
-        "410 gone",
-        "{status|statuscode|code|http} {: |}410",
-    ],
-)
-.weak()];
+pub(super) const NOT_FOUND_GENERAL: &[Rule] = &[
+    Rule::new(
+        Cause::ManifestNotFound,
+        &[
+            "404 not found",
+            "{status|statuscode|code|http|registry|returned|got|response|error} {: |}404",
+            "<url> : 404",
+            "<name> : not found",
+            "410 gone",
+            "{status|statuscode|code|http} {: |}410",
+        ],
+    ),
+    Rule::new(
+        Cause::ManifestNotFound,
+        &["<name> not found", ": not found $", "not found : not found", "file not found"],
+    )
+    .weak(),
+];
