@@ -1,7 +1,7 @@
 //! Any bytes are read and redacted without panic, and what comes out holds only what it may.
 //!
 //! `cargo +nightly fuzz run -s none classify fuzz/corpus/classify agent/tests/corpus -- -max_len=65536`
-//! from the workspace's root. Without a sanitizer: there is no unsafe code here, and it runs ten times as fast.
+//! from the workspace's root. Without a sanitizer: there is no unsafe code here for one to watch.
 
 #![no_main]
 

@@ -215,9 +215,8 @@ impl Signs {
                 _ => {}
             }
         }
-        if starts.is_empty() || starts.len() > MAX_PARTS {
-            return None;
-        }
+        // Of a long log the end is told apart: it is the last line that speaks.
+        starts.drain(..starts.len().saturating_sub(MAX_PARTS - 1));
         let registries =
             bullet || self.words_at(lexed, range.start, &self.trying) && starts.iter().all(|(_, r)| *r);
         let mut parts = Vec::new();
@@ -235,8 +234,7 @@ impl Signs {
     }
 
     /// Whether the line that begins at this token says something of its own. `error` alone may be the end of a folded
-    /// `input/output error`: it needs its colon, or a word
-    /// that begins a sentence with it.
+    /// `input/output error`: it needs its colon, or a word that begins a sentence with it.
     fn opens(&self, lexed: &Lexed, at: usize) -> bool {
         let word = |word: u16| self.words_at(lexed, at, &[word]);
         let behind = lexed.tokens.get(at + 1).is_some_and(|token| {

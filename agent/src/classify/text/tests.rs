@@ -90,6 +90,15 @@ const FOUND_BY_FUZZER: &str =
     "a:2.4: (Mirrors also failed: [m*: pin.exp:2.4: (Mirrors also failed:)[p \"D\",\"m\"de\":\"d\"}]}]): r c";
 
 #[test]
+fn the_last_of_many_lines_speaks() {
+    let line = "2031-02-01T10:00:00Z failed to do request: Head \"https://r.example/v2/\": EOF\n";
+    let text = format!("{}2031-02-01T10:10:00Z toomanyrequests: slow down", line.repeat(200));
+    let reading = read(&text);
+    assert_eq!(reading.cause, Cause::RateLimited);
+    assert_eq!(reading.also, [Cause::ConnectionReset]);
+}
+
+#[test]
 fn a_message_cut_anywhere_is_read_without_panic() {
     for message in messages() {
         for end in (0..message.len()).step_by(3).filter(|end| message.is_char_boundary(*end)) {
