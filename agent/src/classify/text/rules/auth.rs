@@ -141,6 +141,7 @@ pub(super) const EXACT: &[Rule] = &[
              lack} {have|} {permission|permissions|access|pull|require|be}",
             "denied : requested access to the resource is denied … unauthorized : authentication required",
             "pull access denied",
+            "{does not exist|not found|doesn't exist} or you have no {permission|permissions|access}",
         ],
     )
     .also(&[Cause::RepositoryNotFound, Cause::AccessDenied, Cause::CredentialsMissing])

@@ -129,6 +129,7 @@ pub(super) const CONTENT_STORE: &[Rule] = &[Rule::new(
     &[
         "content digest <name> : not found",
         "failed to get reader from content store",
+        "lease {<any>|} {does not exist|not found}",
         "parent snapshot <name> does not exist",
     ],
 )

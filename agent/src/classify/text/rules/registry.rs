@@ -105,6 +105,7 @@ pub(super) const STATUS: &[Rule] = &[
             "too many redirects",
             "{status|statuscode|code|http} {: |}{200|301|302|303|307|308|405}",
             "200 ok",
+            "<url> : {200|3xx}",
             "405 method not allowed",
             "missing docker-distribution-api-version",
         ],
