@@ -19,7 +19,8 @@ After a change there: `PULLSCOPE_BLESS=1 cargo test -p pullscope --test classify
 
 The wordings are those by which `pullscope classify` knows a cause in the texts of containerd, CRI-O, Docker, podman and
 the kubelet, in lower case: `{a|b}` offers a choice, `…` stands for a few words, `<name>` for an image, host, path or
-digest, `<url>` for a URL (`<blob>` and `<manifest>` for one of those), `<resolver>` for an address with port 53, `<any>`
+digest, `<url>` for a URL (`<blob>` and `<manifest>` for one of those), `<resolver>` for an address with port 53,
+`<settings>` for a path of registry settings, `<any>`
 for any one word, `5xx` for a number, `:` for the colon between an error and what caused it, `$` for the end of a clause.
 The order of the rules decides where one text has several wordings; it is told in `rules/mod.rs`.
 ";

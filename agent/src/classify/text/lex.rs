@@ -18,6 +18,8 @@ pub(super) enum Kind {
     Url,
     /// Something with port 53 at its end: a resolver.
     Resolver,
+    /// A path of the runtime's own registry configuration: `certs.d`, `hosts.toml`, `registries.conf`.
+    Settings,
     /// An image reference, host, address, path, digest or tag. Its letters are never read as words.
     Name,
     /// The colon between an error and what caused it.
@@ -325,7 +327,12 @@ impl Lexer<'_> {
         let plain = chunk
             .iter()
             .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'\'' | b'$' | b'&' | b'#' | 0x80..));
-        self.push(if plain { Kind::Word } else { Kind::Name }, UNKNOWN, start, end);
+        let kind = match plain {
+            true => Kind::Word,
+            false if is_settings(chunk) => Kind::Settings,
+            false => Kind::Name,
+        };
+        self.push(kind, UNKNOWN, start, end);
     }
 
     /// Whether what follows here is a name whatever it spells: `lookup X`, `pulling image X`, `denied for X`.
@@ -359,6 +366,12 @@ fn is_url(chunk: &[u8]) -> bool {
     (3..=12).contains(&scheme)
         && chunk[scheme..].starts_with(b":/")
         && matches!(chunk[0], b'h' | b'H' | b'd' | b'o' | b's')
+}
+
+/// Whether this is a path that the runtime reads registries' settings from.
+fn is_settings(chunk: &[u8]) -> bool {
+    let has = |part: &[u8]| chunk.windows(part.len()).any(|window| window == part);
+    chunk.starts_with(b"/") && (has(b"/certs.d/") || has(b"/registries.") || chunk.ends_with(b"/hosts.toml"))
 }
 
 /// What a URL names. `docker://` and `oci://` are image references.

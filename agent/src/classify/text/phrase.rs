@@ -2,7 +2,7 @@
 //!
 //! A phrase is words in lower case with single spaces. `{a|b c|}` offers a choice, `…` stands for up to
 //! [`MAX_GAP`] tokens of any kind, `:` for the colon between two errors, `$` for the end of a clause, and
-//! `<name>`, `<url>`, `<blob>`, `<manifest>`, `<resolver>`, `<any>`, `401`, `4xx`, `5xx`, `<html>` for a token of that kind.
+//! `<name>`, `<url>`, `<blob>`, `<manifest>`, `<resolver>`, `<settings>`, `<any>`, `401`, `4xx`, `5xx`, `<html>` for a token of that kind.
 
 use std::ops::Range;
 
@@ -22,6 +22,7 @@ enum Element {
     BlobUrl,
     ManifestUrl,
     Resolver,
+    Settings,
     Name,
     Colon,
     Any,
@@ -40,7 +41,8 @@ impl Element {
             Element::BlobUrl => &[Kind::BlobUrl],
             Element::ManifestUrl => &[Kind::ManifestUrl],
             Element::Resolver => &[Kind::Resolver],
-            Element::Name => &[Kind::Name, Kind::Resolver],
+            Element::Settings => &[Kind::Settings],
+            Element::Name => &[Kind::Name, Kind::Resolver, Kind::Settings],
             Element::Colon => &[Kind::Colon],
             Element::Word(_) | Element::Any | Element::Gap | Element::End | Element::Nothing => &[],
         }
@@ -78,7 +80,7 @@ struct Filter {
     /// Bit `word % 64`.
     words: u64,
     /// Bit `kind`, for what is no word.
-    kinds: u8,
+    kinds: u16,
     /// The phrase may end here, or has a gap.
     open: bool,
 }
@@ -87,9 +89,9 @@ impl Filter {
     fn add(&mut self, element: Element) {
         match element {
             Element::Word(word) => self.words |= 1 << (word % 64),
-            Element::Any => (self.words, self.kinds) = (u64::MAX, u8::MAX),
+            Element::Any => (self.words, self.kinds) = (u64::MAX, u16::MAX),
             Element::Gap | Element::End | Element::Nothing => self.open = true,
-            element => element.kinds().iter().for_each(|kind| self.kinds |= 1 << *kind as u8),
+            element => element.kinds().iter().for_each(|kind| self.kinds |= 1 << *kind as u16),
         }
     }
 
@@ -97,7 +99,7 @@ impl Filter {
         self.open
             || token.is_some_and(|token| match token.kind {
                 Kind::Word => self.words & (1 << (token.value % 64)) != 0,
-                kind => self.kinds & (1 << kind as u8) != 0,
+                kind => self.kinds & (1 << kind as u16) != 0,
             })
     }
 }
@@ -329,7 +331,8 @@ fn fits(element: Element, token: &Token) -> bool {
         Element::BlobUrl => token.kind == Kind::BlobUrl,
         Element::ManifestUrl => token.kind == Kind::ManifestUrl,
         Element::Resolver => token.kind == Kind::Resolver,
-        Element::Name => matches!(token.kind, Kind::Name | Kind::Resolver),
+        Element::Settings => token.kind == Kind::Settings,
+        Element::Name => matches!(token.kind, Kind::Name | Kind::Resolver | Kind::Settings),
         Element::Colon => token.kind == Kind::Colon,
         Element::Any => token.kind != Kind::Colon,
         Element::Gap | Element::End | Element::Nothing => false,
@@ -347,6 +350,7 @@ fn element(lexicon: &mut Lexicon, word: &str) -> Element {
         "<blob>" => Element::BlobUrl,
         "<manifest>" => Element::ManifestUrl,
         "<resolver>" => Element::Resolver,
+        "<settings>" => Element::Settings,
         "<html>" => Element::Word(HTML),
         _ if word.len() == 3 && word.ends_with("xx") => {
             Element::Hundreds(word[..1].parse().expect("a digit before xx"))

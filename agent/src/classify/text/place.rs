@@ -185,7 +185,8 @@ impl<'a> Places<'a> {
 
     /// The last absolute path, or the socket.
     fn path(&self) -> Option<&'a str> {
-        let names = self.tokens().iter().rev().filter(|token| matches!(token.kind, Kind::Name | Kind::Url));
+        let kinds = [Kind::Name, Kind::Url, Kind::Settings];
+        let names = self.tokens().iter().rev().filter(|token| kinds.contains(&token.kind));
         names.filter_map(|token| self.span(token)).find_map(|name| {
             let name = name.strip_prefix("unix://").unwrap_or(name);
             let absolute = name.len() > 1 && name.starts_with('/') || name.get(1..3) == Some(":\\");

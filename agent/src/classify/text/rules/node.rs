@@ -14,6 +14,8 @@ pub(super) const CONFIGURATION: &[Rule] = &[Rule::new(
         "{failed|unable} to {load|read|parse} {x509 key pair|x509 keypair|cert file|key file|certificate \
          pair|client cert}",
         "hosts.toml",
+        "{open|read|stat|reading|parsing|loading|decoding} <settings> :",
+        "<settings> : {no such file or directory|permission denied|is a directory|toml}",
         "{loading|parsing|reading} {registries|registry|registries.conf} {configuration|config|}",
         "loading registries configuration",
         "invalid {host|hosts} tree",
@@ -192,6 +194,7 @@ pub(super) const UNPACK: &[Rule] = &[
             "{creating|mounting|making} {overlay|aufs|zfs|btrfs|bind|snapshot|erofs} {mount|snapshot|\
              volume|}",
             "unpack {destination|target}",
+            "driver <any> failed to {create|get|init|mount}",
             "wrong {snapshot|layer} state",
             "unsupported {compression|snapshotter}",
             "windows base layer",

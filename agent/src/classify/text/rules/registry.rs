@@ -121,6 +121,7 @@ pub(super) const GENERAL: &[Rule] = &[
         &[
             "{registryunavailable|errregistryunavailable}",
             "registry {is|} {unavailable|not available|unreachable|down}",
+            "could not reach any registry endpoint",
             "unknown : unknown error",
             "unavailable $",
         ],
