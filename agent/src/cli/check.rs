@@ -10,6 +10,7 @@ use pullscope::export::{report, text};
 use pullscope::ledger::{Ledger, Policy, View};
 use pullscope::model::{Evidence, RegistryName, Status, Target};
 use pullscope::walk::{self, Clock, Walker};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::{FAILING, Output, UNDECIDED, block_on, load, paint, print, usage, watched};
@@ -32,6 +33,10 @@ pub(crate) struct Arguments {
     #[arg(long)]
     no_pull: bool,
 }
+
+/// How many registries are looked at side by side: at up to 16 connections each they stay under the 1,024 files that a
+/// process may have open by default.
+const WALKS_AT_ONCE: usize = 50;
 
 /// Looks at every target, prints what it saw and ends with the code that says it.
 pub(crate) fn run(arguments: &Arguments) -> ExitCode {
@@ -98,9 +103,15 @@ async fn look(config: &Config, pulls: impl Fn(&RegistryName) -> bool) -> Result<
     let mut progress = Progress::new(lanes);
 
     let mut wires = JoinSet::new();
+    let places = Arc::new(Semaphore::new(WALKS_AT_ONCE));
     for target in walker.targets() {
         for endpoint in target.endpoints() {
-            wires.spawn(Arc::clone(&walker).wire(Arc::clone(target), endpoint.clone()));
+            let walk = Arc::clone(&walker).wire(Arc::clone(target), endpoint.clone());
+            let places = Arc::clone(&places);
+            wires.spawn(async move {
+                let _place = places.acquire().await.expect("the semaphore is never closed");
+                walk.await
+            });
         }
     }
     while let Some(walked) = wires.join_next().await {
