@@ -46,6 +46,8 @@ pub(super) struct Lexicon {
     numbers: HashMap<String, u16>,
     /// Open addressing, a power of two, at most half full.
     slots: Vec<Slot>,
+    /// The words by their number.
+    words: Vec<Box<[u8]>>,
     keys: Vec<u16>,
     introductions: Vec<(u16, u16)>,
     /// The highest number of a word that introduces or is introduced: those come first.
@@ -56,11 +58,11 @@ pub(super) struct Lexicon {
 struct Slot {
     hash: u32,
     number: u16,
+    /// The word's; 0 for an empty slot.
     length: u8,
-    letters: [u8; MAX_WORD],
 }
 
-const EMPTY: Slot = Slot { hash: 0, number: UNKNOWN, length: 0, letters: [0; MAX_WORD] };
+const EMPTY: Slot = Slot { hash: 0, number: UNKNOWN, length: 0 };
 
 impl Lexicon {
     /// A table with the words that the lexer itself needs.
@@ -68,6 +70,7 @@ impl Lexicon {
         let mut lexicon = Lexicon {
             numbers: HashMap::from([("<unknown>".to_owned(), UNKNOWN), ("<html>".to_owned(), HTML)]),
             slots: Vec::new(),
+            words: Vec::new(),
             keys: Vec::new(),
             introductions: Vec::new(),
             last_introduction: 0,
@@ -97,21 +100,17 @@ impl Lexicon {
 
     /// Builds the table that [`Lexicon::word`] reads.
     pub(super) fn seal(&mut self) {
-        let size = (self.numbers.len() * 4).next_power_of_two();
+        let size = (self.numbers.len() * 2).next_power_of_two();
         self.slots = vec![EMPTY; size];
+        self.words = vec![Box::default(); self.numbers.len()];
         for (word, &number) in &self.numbers {
-            let mut slot = Slot {
-                hash: hash(word.as_bytes()),
-                number,
-                length: word.len() as u8,
-                letters: [0; MAX_WORD],
-            };
-            slot.letters[..word.len()].copy_from_slice(word.as_bytes());
+            let slot = Slot { hash: hash(word.as_bytes()), number, length: word.len() as u8 };
             let mut at = slot.hash as usize & (size - 1);
             while self.slots[at].length != 0 {
                 at = (at + 1) & (size - 1);
             }
             self.slots[at] = slot;
+            self.words[usize::from(number)] = word.as_bytes().into();
         }
     }
 
@@ -127,10 +126,8 @@ impl Lexicon {
             if slot.length == 0 {
                 return None;
             }
-            if slot.hash == hash
-                && slot.length as usize == word.len()
-                && slot.letters[..word.len()].eq_ignore_ascii_case(word)
-            {
+            let found = slot.hash == hash && usize::from(slot.length) == word.len();
+            if found && self.words[usize::from(slot.number)].eq_ignore_ascii_case(word) {
                 return Some(slot.number);
             }
             at = (at + 1) & (self.slots.len() - 1);
