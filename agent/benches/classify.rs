@@ -1,4 +1,4 @@
-//! How many error texts are read in a second: `cargo bench -p pullscope --bench classify [FILE]`, FILE one JSON object
+//! How many error texts are read in a second: `cargo bench -p pullscope --bench classify -- [FILE]`, FILE one JSON object
 //! with a `message` a line; without it the project's own corpus.
 
 use std::hint::black_box;
