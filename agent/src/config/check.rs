@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::duration::show;
-use super::files::Files;
+use super::files::{Files, absolute};
 use super::problem::Problem;
 use super::raw::{Raw, RawPull};
 use super::registries;
@@ -159,18 +159,4 @@ fn at_least_one(value: u32) -> Result<u32, String> {
 
 fn path(field: Field<String>, default: &str, problems: &mut Vec<Problem>) -> PathBuf {
     field.then(problems, |text| absolute(&text)).or(PathBuf::from(default))
-}
-
-/// An absolute path: a relative one would mean something else in every place where the agent is started.
-pub(super) fn absolute(text: &str) -> Result<PathBuf, String> {
-    if text.contains("://") {
-        return Err("must be a path without `unix://` or the like".to_owned());
-    }
-    if !text.starts_with('/') {
-        return Err("must be an absolute path".to_owned());
-    }
-    if text.contains(char::is_control) {
-        return Err("holds a control character".to_owned());
-    }
-    Ok(PathBuf::from(text))
 }

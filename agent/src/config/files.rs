@@ -1,13 +1,12 @@
 //! The files that the configuration names: read through the caller's closure, bounded, and checked at once.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::{Error, PemObject};
 use x509_parser::parse_x509_certificate;
 
-use super::check::absolute;
 use super::tree::MAX_WORD;
 use crate::containerd::docker_config::DockerConfig;
 use crate::model::text;
@@ -66,4 +65,18 @@ impl Files<'_> {
 
 fn shown(path: &str) -> String {
     text::clean(path, MAX_PATH)
+}
+
+/// An absolute path: a relative one would mean something else in every place where the agent is started.
+pub(super) fn absolute(text: &str) -> Result<PathBuf, String> {
+    if text.contains("://") {
+        return Err("must be a path without `unix://` or the like".to_owned());
+    }
+    if !text.starts_with('/') {
+        return Err("must be an absolute path".to_owned());
+    }
+    if text.contains(char::is_control) {
+        return Err("holds a control character".to_owned());
+    }
+    Ok(PathBuf::from(text))
 }
