@@ -7,8 +7,9 @@ use std::time::Duration;
 use hickory_resolver::proto::op::ResponseCode;
 use pullscope::classify::dns::{self, NoAddress};
 use pullscope::classify::http::{self, Asked, Refusal};
-use pullscope::classify::{os, text};
+use pullscope::classify::{os, text, tls};
 use pullscope::model::Cause;
+use rustls::AlertDescription;
 
 const IMAGE: &str = "registry.example/team/app:1";
 
@@ -70,6 +71,24 @@ fn a_name_servers_answers_mean_what_go_words() {
         (silent, late),
     ] {
         check(dns::cause(&why), &go(words));
+    }
+}
+
+#[test]
+fn tls_errors_mean_what_go_words() {
+    let alert = |description| tls::cause(&rustls::Error::AlertReceived(description));
+    let plain = rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType);
+    for (typed, words) in [
+        (alert(AlertDescription::HandshakeFailure), "remote error: tls: handshake failure"),
+        (alert(AlertDescription::ProtocolVersion), "remote error: tls: protocol version not supported"),
+        (alert(AlertDescription::CertificateRequired), "remote error: tls: certificate required"),
+        (alert(AlertDescription::BadCertificate), "remote error: tls: bad certificate"),
+        (alert(AlertDescription::UnknownCA), "remote error: tls: unknown certificate authority"),
+        (alert(AlertDescription::UnrecognisedName), "remote error: tls: unrecognized name"),
+        (tls::cause(&plain), "tls: first record does not look like a TLS handshake"),
+        (tls::cause(&plain), "http: server gave HTTP response to HTTPS client"),
+    ] {
+        check(typed, words);
     }
 }
 

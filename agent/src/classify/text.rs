@@ -1,8 +1,8 @@
 //! Error texts: what containerd, CRI-O, Docker, podman and the kubelet say, read by structure first and wording second.
 //!
-//! A message is read in four steps. [`lex`](mod@lex): words and names are told apart, so that a word inside an image
-//! reference, URL, path, digest or tag is never read as one. [`attempts`]: mirrors, the kubelet's attempts and the
-//! lines of a log are errors of their own. [`rules`]: an ordered table says what a wording means. [`judge`]: one part
+//! A message is read in four steps. `lex`(mod@lex): words and names are told apart, so that a word inside an image
+//! reference, URL, path, digest or tag is never read as one. `attempts`: mirrors, the kubelet's attempts and the
+//! lines of a log are errors of their own. `rules`: an ordered table says what a wording means. `judge`: one part
 //! speaks, the others go to `also`. What no rule reads stays [`Cause::Unknown`].
 
 mod advice;

@@ -52,6 +52,10 @@ const CLIENT_CERTIFICATE_HINT: &str = "Give containerd a client certificate for 
 pub fn cause(error: &Error) -> Cause {
     match error {
         Error::InvalidCertificate(certificate) => certificate_cause(certificate),
+        // A client certificate is a credential, and none was shown.
+        Error::AlertReceived(AlertDescription::CertificateRequired) => Cause::CredentialsMissing,
+        // The other side does not trust what this one showed.
+        Error::AlertReceived(AlertDescription::UnknownCA) => Cause::TlsUntrusted,
         Error::AlertReceived(_)
         | Error::InvalidMessage(_)
         | Error::InappropriateMessage { .. }
@@ -81,7 +85,7 @@ pub fn finding(error: &Error) -> Finding {
 /// alert of its own for that.
 pub fn client_certificate_finding(error: &Error) -> Finding {
     let words = format!("the server demands a client certificate: {error}");
-    Finding::new(cause(error), words).hint(CLIENT_CERTIFICATE_HINT)
+    Finding::new(Cause::CredentialsMissing, words).hint(CLIENT_CERTIFICATE_HINT)
 }
 
 /// Looks for a TLS error inside `error`: along `source()`, and inside `io::Error`s, which hide what they carry.

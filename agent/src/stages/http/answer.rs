@@ -18,7 +18,7 @@ pub struct Answer {
     pub status: StatusCode,
     /// The header fields.
     pub headers: HeaderMap,
-    /// The body, at most [`MAX_BODY`] bytes of it.
+    /// The body, at most [`MAX_BODY`](super::MAX_BODY) bytes of it.
     pub body: Bytes,
     /// Whether the body is all there is: neither cut by us nor broken off by the other side.
     pub whole: bool,

@@ -38,7 +38,7 @@ async fn a_demand_for_a_client_certificate_shows_at_the_first_read_in_tls_1_3() 
     let mut stream = pass.product;
     let error = stream.read(&mut [0; 16]).await.unwrap_err();
     let finding = finding_inside(&error).unwrap();
-    assert_eq!(finding.cause.label(), "tls_protocol");
+    assert_eq!(finding.cause.label(), "credentials_missing");
     assert!(finding.text.starts_with("the server demands a client certificate"), "{}", finding.text);
     assert!(finding.hint.unwrap().contains("hosts.toml"));
 }
@@ -47,6 +47,7 @@ async fn a_demand_for_a_client_certificate_shows_at_the_first_read_in_tls_1_3() 
 async fn a_demand_for_a_client_certificate_fails_the_handshake_in_tls_1_2() {
     let (at, trust) = demanding(TLS12).await;
     let (finding, _) = failed(shake(at, HOST, &trust).await);
+    assert_eq!(finding.cause.label(), "credentials_missing");
     assert!(finding.text.starts_with("the server demands a client certificate"), "{}", finding.text);
 }
 
