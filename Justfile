@@ -50,6 +50,14 @@ bench-latency runs="20": (setup "bench") release
 bench-scrape: (setup "bench") release
     @tools/sandbox tests/bench/scrape
 
+# How many error texts are read in a second and core; FILE has one JSON object with a `message` a line.
+bench-classify file="": (setup "build")
+    cargo bench --package pullscope --bench classify --locked -- {{ file }}
+
+# Random texts for the reading of errors (needs a nightly toolchain); every crash becomes a test.
+fuzz minutes="10": (setup "build")
+    tools/fuzz {{ minutes }}
+
 # The container image, where buildah is installed.
 image tag="pullscope:latest":
     buildah build --tag "{{ tag }}" .

@@ -1,7 +1,6 @@
 //! Any bytes are read and redacted without panic, and what comes out holds only what it may.
 //!
-//! `cargo +nightly fuzz run -s none classify fuzz/corpus/classify agent/tests/corpus -- -max_len=65536`
-//! from the workspace's root. Without a sanitizer: there is no unsafe code here for one to watch.
+//! `./just fuzz` runs it. Without a sanitizer: there is no unsafe code here for one to watch.
 
 #![no_main]
 
