@@ -6,6 +6,7 @@
 //! - `/readyz` — 200 once the first round of every registry has ended
 //! - `/` — the page
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,15 +19,15 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::AbortHandle;
 
 use crate::export::{metrics, page, report, text};
 use crate::ledger::{Ledger, View};
 use crate::model::{Moment, Status};
 
-/// Connections served at once: a Prometheus, two probes and a few people need a handful; the rest waits in the
-/// kernel's backlog, so that nobody can make the agent grow.
+/// Connections served at once: a Prometheus, two probes and a few people need a handful. One more ends the oldest: nobody
+/// can make the agent grow, and no crowd of idle or stalled clients keeps the kubelet's probes waiting.
 const MAX_CONNECTIONS: usize = 32;
 
 /// The most that a client may take to send a request's head, and that an idle connection is kept.
@@ -46,9 +47,8 @@ pub struct Sources {
 
 /// Serves until the future is dropped.
 pub async fn serve(listener: TcpListener, sources: Arc<Sources>) {
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let mut connections: VecDeque<AbortHandle> = VecDeque::new();
     loop {
-        let place = Arc::clone(&places).acquire_owned().await.expect("the semaphore is never closed");
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
             Err(error) => {
@@ -58,23 +58,30 @@ pub async fn serve(listener: TcpListener, sources: Arc<Sources>) {
                 continue;
             }
         };
-        let sources = Arc::clone(&sources);
-        tokio::spawn(async move {
-            let service = service_fn(|request: Request<Incoming>| {
-                let response = answer(&sources, request.method(), request.uri(), request.headers());
-                async move { Ok::<_, Infallible>(response) }
-            });
-            let served = http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(HEAD_TIMEOUT)
-                .max_buf_size(16 * 1024)
-                .serve_connection(TokioIo::new(stream), service)
-                .await;
-            if let Err(error) = served {
-                tracing::debug!(%error, "a client's connection ended");
-            }
-            drop(place);
-        });
+        connections.retain(|connection| !connection.is_finished());
+        if connections.len() >= MAX_CONNECTIONS
+            && let Some(oldest) = connections.pop_front()
+        {
+            oldest.abort();
+        }
+        connections.push_back(tokio::spawn(converse(stream, Arc::clone(&sources))).abort_handle());
+    }
+}
+
+/// Serves one connection to its end.
+async fn converse(stream: TcpStream, sources: Arc<Sources>) {
+    let service = service_fn(|request: Request<Incoming>| {
+        let response = answer(&sources, request.method(), request.uri(), request.headers());
+        async move { Ok::<_, Infallible>(response) }
+    });
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(16 * 1024)
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
+    if let Err(error) = served {
+        tracing::debug!(%error, "a client's connection ended");
     }
 }
 
@@ -336,5 +343,31 @@ mod tests {
         let response = answer(&sources(None), &Method::POST, &"/health".parse().unwrap(), &HeaderMap::new());
         assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED);
         assert_eq!(response.headers()[ALLOW], "GET, HEAD");
+    }
+
+    #[tokio::test]
+    async fn a_crowd_of_idle_clients_keeps_no_probe_waiting() {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = tokio::spawn(serve(listener, Arc::new(sources(None))));
+        let mut crowd = Vec::new();
+        for _ in 0..MAX_CONNECTIONS + 5 {
+            crowd.push(TcpStream::connect(address).await.unwrap());
+        }
+        let probe = async {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            stream.write_all(b"GET /livez HTTP/1.0\r\n\r\n").await.unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await.unwrap();
+            answer
+        };
+        let answer = tokio::time::timeout(HEAD_TIMEOUT / 2, probe).await.expect("the probe waits");
+        assert!(answer.starts_with("HTTP/1.0 200 OK"), "{answer}");
+        // The oldest had to go; the youngest stays.
+        assert_eq!(crowd[0].read(&mut [0]).await.unwrap(), 0);
+        let youngest = crowd.last_mut().unwrap();
+        assert!(tokio::time::timeout(Duration::from_millis(50), youngest.read(&mut [0])).await.is_err());
+        server.abort();
     }
 }
