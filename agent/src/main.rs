@@ -49,7 +49,11 @@ fn main() -> ExitCode {
         Ok(level) => level,
         Err(problem) => return cli::usage(&problem),
     };
-    let log = tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(level);
+    // Where the log cannot be written (its disk is full, its reader gone), the work goes on without one.
+    let log = tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_max_level(level)
+        .log_internal_errors(false);
     match arguments.log_format {
         LogFormat::Text => log.with_ansi(std::io::stderr().is_terminal()).init(),
         LogFormat::Json => log.json().flatten_event(true).init(),

@@ -66,6 +66,17 @@ fn files_that_cannot_be_read_are_refused() {
 }
 
 #[test]
+fn a_pipe_or_a_folder_in_place_of_a_file_is_refused_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let pipe = dir.path().join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let pipe = pipe.display();
+    check(&format!("credentials:\n  docker_config: {pipe}\n"), &[(2, "credentials.docker_config")]);
+    check(&format!("registries:\n  - name: quay.io\n    ca_file: {pipe}\n"), &[(3, "registries[0].ca_file")]);
+    check("credentials:\n  docker_config: DIR\n", &[(2, "credentials.docker_config")]);
+}
+
+#[test]
 fn a_timeout_that_does_not_fit_the_interval_is_refused() {
     check("interval: 5s\ntimeout: 10s\n", &[(2, "timeout")]);
     check("pull:\n  interval: 1m\n  timeout: 2m\n", &[(3, "pull.timeout")]);

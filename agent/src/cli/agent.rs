@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
-use super::{UNDECIDED, block_on, load, usage, watched};
+use super::{UNDECIDED, block_on, complain, load, usage, watched};
 
 /// The options.
 #[derive(Debug, clap::Args)]
@@ -38,7 +38,7 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Ok(Err(problem)) => usage(&problem),
         Err(error) => {
-            eprintln!("pullscope: cannot start: {error}");
+            complain(&format!("pullscope: cannot start: {error}"));
             ExitCode::from(UNDECIDED)
         }
     }

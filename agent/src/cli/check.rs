@@ -1,6 +1,6 @@
 //! `pullscope check`: looks once, now.
 
-use std::io::{IsTerminal, Write};
+use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use pullscope::walk::{self, Clock, Walker};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use super::{FAILING, Output, UNDECIDED, block_on, load, paint, print, usage, watched};
+use super::{FAILING, Output, UNDECIDED, block_on, complain, load, paint, print, unprinted, usage, watched};
 
 /// The options.
 #[derive(Debug, clap::Args)]
@@ -56,12 +56,14 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     match block_on(look(&config, pulls)) {
         Ok(Ok((ledger, clock))) => {
             let view = ledger.view(clock.now());
-            show(&config.node, &view, arguments.output);
-            code(&view)
+            match show(&config.node, &view, arguments.output) {
+                Ok(()) => code(&view),
+                Err(error) => unprinted(&error, code(&view), UNDECIDED),
+            }
         }
         Ok(Err(problem)) => usage(&problem),
         Err(error) => {
-            eprintln!("pullscope: cannot start: {error}");
+            complain(&format!("pullscope: cannot start: {error}"));
             ExitCode::from(UNDECIDED)
         }
     }
@@ -137,12 +139,12 @@ async fn look(config: &Config, pulls: impl Fn(&RegistryName) -> bool) -> Result<
     Ok((ledger, clock))
 }
 
-fn show(node: &str, view: &View<'_>, output: Output) {
+fn show(node: &str, view: &View<'_>, output: Output) -> io::Result<()> {
     match output {
         Output::Text => print(&text::table(node, view, paint())),
         Output::Json => {
             let json = serde_json::to_string(&report::report(node, view));
-            print(&(json.expect("the report has string keys and finite numbers only") + "\n"));
+            print(&(json.expect("the report has string keys and finite numbers only") + "\n"))
         }
     }
 }
@@ -164,7 +166,7 @@ struct Progress {
 
 impl Progress {
     fn new(all: usize) -> Progress {
-        let progress = Progress { done: 0, all, shown: std::io::stderr().is_terminal() };
+        let progress = Progress { done: 0, all, shown: io::stderr().is_terminal() };
         progress.say("looking");
         progress
     }
@@ -180,13 +182,13 @@ impl Progress {
         if self.shown {
             // Back to the first column, and clear to the end of the line.
             let what = pullscope::model::text::clean(what, 100);
-            let _ = write!(std::io::stderr(), "\r\u{1b}[K[{}/{}] {what}", self.done, self.all);
+            let _ = write!(io::stderr(), "\r\u{1b}[K[{}/{}] {what}", self.done, self.all);
         }
     }
 
     fn end(&self) {
         if self.shown {
-            let _ = write!(std::io::stderr(), "\r\u{1b}[K");
+            let _ = write!(io::stderr(), "\r\u{1b}[K");
         }
     }
 }

@@ -7,7 +7,7 @@ use pullscope::classify::text::{self as reader, Reading};
 use pullscope::model::text;
 use serde::Serialize;
 
-use super::{Output, paint, print, usage};
+use super::{Output, USAGE, paint, print, unprinted, usage};
 
 /// The options.
 #[derive(Debug, clap::Args)]
@@ -39,22 +39,31 @@ struct Answer<'a> {
 
 /// Reads every message and says what it means.
 pub(crate) fn run(arguments: &Arguments) -> ExitCode {
+    match say_all(arguments) {
+        Ok(code) => code,
+        Err(error) => unprinted(&error, ExitCode::SUCCESS, USAGE),
+    }
+}
+
+/// # Errors
+/// When the answers cannot be printed; what comes after is not read then, as it may have no end.
+fn say_all(arguments: &Arguments) -> io::Result<ExitCode> {
     if arguments.output == Output::Text {
-        print(&format!("{:30}  {:6}  WHERE\n", "CAUSE", "FAULT"));
+        print(&format!("{:30}  {:6}  WHERE\n", "CAUSE", "FAULT"))?;
     }
     if !arguments.message.is_empty() {
-        arguments.message.iter().for_each(|message| print(&answer(message, arguments.output)));
-        return ExitCode::SUCCESS;
+        arguments.message.iter().try_for_each(|message| print(&answer(message, arguments.output)))?;
+        return Ok(ExitCode::SUCCESS);
     }
     let end = if arguments.null { 0 } else { b'\n' };
     let mut input = io::stdin().lock();
     loop {
         match next(&mut input, end) {
-            Ok(None) => return ExitCode::SUCCESS,
+            Ok(None) => return Ok(ExitCode::SUCCESS),
             // An empty line is no message; an empty message between two NULs is one.
             Ok(Some(message)) if message.trim().is_empty() && !arguments.null => {}
-            Ok(Some(message)) => print(&answer(&message, arguments.output)),
-            Err(error) => return usage(&format!("stdin: {error}")),
+            Ok(Some(message)) => print(&answer(&message, arguments.output))?,
+            Err(error) => return Ok(usage(&format!("stdin: {error}"))),
         }
     }
 }

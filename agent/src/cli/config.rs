@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Subcommand;
 use pullscope::config::default_text;
 
-use super::{load, print};
+use super::{USAGE, load, print, unprinted};
 
 /// The subcommands.
 #[derive(Debug, Subcommand)]
@@ -22,14 +22,19 @@ pub(crate) enum Command {
 
 /// Runs the subcommand.
 pub(crate) fn run(command: &Command) -> ExitCode {
-    match command {
+    let printed = match command {
         Command::Default => print(default_text()),
         Command::Check { file } => match load(Some(file)) {
             Ok(config) => {
-                print(&format!("{}: well, {} registries\n", file.display(), config.registries.len()));
+                let count = config.registries.len();
+                let noun = if count == 1 { "registry" } else { "registries" };
+                print(&format!("{}: well, {count} {noun}\n", file.display()))
             }
             Err(code) => return code,
         },
+    };
+    match printed {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => unprinted(&error, ExitCode::SUCCESS, USAGE),
     }
-    ExitCode::SUCCESS
 }

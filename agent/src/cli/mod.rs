@@ -37,13 +37,30 @@ pub(crate) enum Output {
 
 /// Says what is wrong with the command line, and ends with the code for that.
 pub(crate) fn usage(problem: &str) -> ExitCode {
-    eprintln!("pullscope: {}", text::clean(problem, text::MAX_TEXT));
+    complain(&format!("pullscope: {}", text::clean(problem, text::MAX_TEXT)));
     ExitCode::from(USAGE)
 }
 
-/// Prints to stdout; a reader that has gone away (`| head`) is no error.
-pub(crate) fn print(text: &str) {
-    let _ = io::stdout().lock().write_all(text.as_bytes());
+/// Says a line on stderr. Where that is full or closed, nobody is left who could be told; `eprintln!` would panic.
+pub(crate) fn complain(line: &str) {
+    let _ = writeln!(io::stderr().lock(), "{line}");
+}
+
+/// Prints to stdout.
+pub(crate) fn print(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()
+}
+
+/// How a command ends whose result cannot be printed: with `enough` when the reader has gone away (`| head`), who has
+/// seen what it wanted; else it is said and ends with `lost`.
+pub(crate) fn unprinted(error: &io::Error, enough: ExitCode, lost: u8) -> ExitCode {
+    if error.kind() == io::ErrorKind::BrokenPipe {
+        return enough;
+    }
+    complain(&format!("pullscope: cannot write the result: {error}"));
+    ExitCode::from(lost)
 }
 
 /// Colours for a terminal that wants them (no-color.org).
@@ -60,9 +77,9 @@ pub(crate) fn load(file: Option<&Path>) -> Result<Config, ExitCode> {
         Some(file) => (file.display().to_string(), read(file)),
     };
     let bytes = bytes.map_err(|error| usage(&format!("{name}: {error}")))?;
-    let mut config = configuration::load_bytes(&bytes, &|path: &Path| read(path)).map_err(|problems| {
+    let mut config = configuration::load_bytes(&bytes, &read_named).map_err(|problems| {
         for problem in &problems {
-            eprintln!("{}", problem.in_file(&name));
+            complain(&problem.in_file(&name).to_string());
         }
         ExitCode::from(USAGE)
     })?;
@@ -88,6 +105,15 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
         return Err(io::Error::other(format!("larger than {MAX_FILE} bytes")));
     }
     Ok(bytes)
+}
+
+/// Reads a file that the configuration names. Only a regular one: a pipe would hold the start up for ever, without a word.
+/// (The configuration itself may come from a pipe; whoever says so on a command line sees it wait.)
+fn read_named(path: &Path) -> io::Result<Vec<u8>> {
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("not a regular file"));
+    }
+    read(path)
 }
 
 /// `$NODE_NAME`, which the DaemonSet sets, else the host name.
