@@ -12,6 +12,7 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::bounded::{Allowance, Bounded};
 use super::{Answer, Ask, BODY_PATIENCE, MAX_BODY, MAX_HEAD, MAX_HEADERS, Url, finding, place};
 use crate::stages::{Seen, Stop};
 
@@ -26,13 +27,14 @@ pub type Opening = Pin<Box<dyn Future<Output = Result<Box<dyn Io>, Stop>> + Send
 /// Opens another stream to the same peer, for a server that closes after each answer.
 pub type Opener = Box<dyn FnMut() -> Opening + Send>;
 
-type Connection = http1::Connection<TokioIo<Box<dyn Io>>, Empty<Bytes>>;
+type Connection = http1::Connection<TokioIo<Bounded>, Empty<Bytes>>;
 
 /// One stream, with what hyper keeps for it. hyper's part of the work is done while an answer is awaited: there is no
 /// task beside, and whoever drops this closes the stream.
 struct Wire {
     sender: http1::SendRequest<Empty<Bytes>>,
     connection: Pin<Box<Connection>>,
+    allowance: Allowance,
     /// Whether this stream has carried an answer before.
     used: bool,
 }
@@ -138,13 +140,14 @@ impl Conversation {
 
 impl Wire {
     async fn over(stream: Box<dyn Io>, home: &Url) -> Result<Wire, Stop> {
+        let (stream, allowance) = Bounded::new(stream, place(home));
         let (sender, connection) = http1::Builder::new()
             .max_buf_size(MAX_HEAD)
             .max_headers(MAX_HEADERS)
             .handshake(TokioIo::new(stream))
             .await
             .map_err(|error| finding(&error, "HTTP", &place(home)))?;
-        Ok(Wire { sender, connection: Box::pin(connection), used: false })
+        Ok(Wire { sender, connection: Box::pin(connection), allowance, used: false })
     }
 
     /// Itself, unless the other side has closed; it may have, without a word, since the last answer.
@@ -160,7 +163,8 @@ impl Wire {
         request: ::http::Request<Empty<Bytes>>,
         home: &Url,
     ) -> Result<(Answer, bool), hyper::Error> {
-        let Wire { sender, connection, .. } = self;
+        let Wire { sender, connection, allowance, .. } = self;
+        allowance.renew();
         let mut work = pin!(async move {
             let response = sender.send_request(request).await?;
             let (head, body) = response.into_parts();

@@ -2,6 +2,7 @@
 //! other hosts that a registry names.
 
 mod answer;
+mod bounded;
 mod conversation;
 mod elsewhere;
 #[cfg(test)]

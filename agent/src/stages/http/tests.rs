@@ -106,6 +106,30 @@ async fn a_header_section_without_end_is_given_up() {
 }
 
 #[tokio::test]
+async fn provisional_answers_without_end_are_given_up() {
+    for provisional in ["HTTP/1.1 100 Continue\r\n\r\n", "HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n"] {
+        let few = provisional.repeat(3) + "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\na";
+        let script = Script::play(vec![Act::Say(few)]).await;
+        assert_eq!(get(&script).await.unwrap().body, "a");
+
+        let text = check_failure(Act::Say(provisional.repeat(100_000)), http::not_a_registry()).await;
+        assert!(text.contains("sends and sends"), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn many_answers_go_over_one_stream_however_much_they_are_together() {
+    let body = "x".repeat(MAX_BODY);
+    let acts = (0..20).map(|_| say("200 OK", "", &body)).collect();
+    let script = Script::play(acts).await;
+    let mut c = script.conversation().await;
+    for _ in 0..20 {
+        assert_eq!(c.send(&Ask::new(Method::GET, "/v2/")).await.unwrap().body.len(), MAX_BODY);
+    }
+    assert_eq!(script.connections(), 1);
+}
+
+#[tokio::test]
 async fn a_body_without_end_is_cut_and_its_stream_not_used_again() {
     let endless = "HTTP/1.1 200 OK\r\n\r\n".to_owned();
     let script = Script::play(vec![Act::Endless(endless, "0123456789abcdef"), say("200 OK", "", "b")]).await;
