@@ -15,6 +15,7 @@ use pullscope::export::text::Paint;
 use pullscope::ledger::Watched;
 use pullscope::model::text;
 use pullscope::walk::Walker;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Exit code: at least one target is failing.
 pub(crate) const FAILING: u8 = 1;
@@ -137,9 +138,18 @@ pub(crate) fn watched(walker: &Walker) -> Vec<Watched> {
 /// Runs `work` to its end. One thread is enough for any number of registries: the work is waiting, and a second one
 /// costs memory.
 pub(crate) fn block_on<T>(work: impl Future<Output = T>) -> io::Result<T> {
+    open_as_many_files_as_allowed();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let result = runtime.block_on(work);
     // Without waiting for a thread that asks a disk which hangs: it may never come back.
     runtime.shutdown_background();
     Ok(result)
+}
+
+/// Raises the soft limit of open files to the hard one, as Go's programs do: a connection to every address of hundreds of
+/// registries that do not answer would else use up the usual 1,024, and leave none for the kubelet's probes.
+fn open_as_many_files_as_allowed() {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    // A refusal leaves what there was, which is enough for a node's usual registries.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
 }

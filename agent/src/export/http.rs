@@ -48,16 +48,21 @@ pub struct Sources {
 /// Serves until the future is dropped.
 pub async fn serve(listener: TcpListener, sources: Arc<Sources>) {
     let mut connections: VecDeque<AbortHandle> = VecDeque::new();
+    let mut is_deaf = false;
     loop {
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
             Err(error) => {
-                // Out of file descriptors, most likely: another accept at once would spin.
-                tracing::warn!(%error, "cannot accept a connection");
+                // Out of file descriptors, most likely: another accept at once would spin, and fill the log.
+                if !is_deaf {
+                    tracing::warn!(%error, "cannot accept connections");
+                }
+                is_deaf = true;
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 continue;
             }
         };
+        is_deaf = false;
         connections.retain(|connection| !connection.is_finished());
         if connections.len() >= MAX_CONNECTIONS
             && let Some(oldest) = connections.pop_front()

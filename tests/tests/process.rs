@@ -1,4 +1,5 @@
-//! Standard streams that are full or closed: on a node with a full disk the agent is needed most.
+//! What a process is born with: standard streams that are full or closed (on a node with a full disk the agent is needed
+//! most), and few open files.
 
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
@@ -77,6 +78,25 @@ fn a_result_that_cannot_be_written_is_no_success() {
         assert_eq!(out.status.code(), Some(code), "{args:?}: {said}");
         assert!(said.contains("No space left on device"), "{args:?}: {said}");
     }
+}
+
+#[test]
+fn the_agent_may_open_as_many_files_as_the_node_allows() {
+    let dir = tempfile::tempdir().unwrap();
+    let (config, listen) = config(dir.path());
+    let path = binary::find().unwrap();
+    let script = format!("ulimit -Sn 32; exec {} agent --config {config}", path.display());
+    let mut agent = Command::new("bash").args(["-c", &script]).stderr(Stdio::null()).spawn().unwrap();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while http::get(listen, "/livez").is_err() && Instant::now() < deadline {
+        thread::sleep(Duration::from_millis(50));
+    }
+    let limits = fs::read_to_string(format!("/proc/{}/limits", agent.id())).unwrap();
+    agent.kill().unwrap();
+    agent.wait().unwrap();
+    let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    let numbers: Vec<&str> = line.split_whitespace().skip(3).take(2).collect();
+    assert_eq!(numbers[0], numbers[1], "{line}");
 }
 
 #[test]
