@@ -28,6 +28,10 @@ const DEFAULT_ROOT: &str = "/var/lib/containerd";
 /// A request to another host gets this share of the stage's time, so that its own words come before the fence's.
 const ELSEWHERE_SHARE: f64 = 0.9;
 
+/// A lane gets this share of the interval, so that its evidence is written down before the scheduler's fence falls: what
+/// hangs is a finding then, and not a lost round. A stage may go on for a twentieth of its limit.
+const ROUND_SHARE: f64 = 0.9;
+
 /// Wall clock and monotonic clock, read together.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
@@ -101,7 +105,7 @@ impl Tools {
             socket: config.containerd.socket.clone(),
             disk,
             timeout: config.timeout,
-            round: config.interval,
+            round: config.interval.mul_f64(ROUND_SHARE),
             pull_limit: config.pull.timeout,
             clock,
             trust: Trust::native(),
@@ -241,5 +245,26 @@ impl Resolve for AsTheNode {
                 Err(Stop::Undecided(why, _)) => Err(why.into()),
             }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::recorder::Recorder;
+    use super::*;
+    use crate::config::load_bytes;
+    use crate::stages::Checked;
+    use tokio::time::timeout;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stage_that_hangs_is_told_before_its_round_is_cut() {
+        // The time-out is as long as the interval.
+        let config = load_bytes(b"interval: 2s", &|_| Err(std::io::ErrorKind::NotFound.into())).unwrap();
+        assert_eq!(config.timeout, config.interval);
+        let tools = Tools::new(&config, Clock::start());
+        let mut seen = Recorder::begin("a.test", tools.timeout, tools.round);
+        let hanging = seen.stage(crate::model::Stage::Tcp, std::future::pending::<Checked<()>>());
+        let ended = timeout(config.interval.mul_f64(0.99), hanging).await;
+        ended.expect("the round was cut").expect_err("it hangs");
     }
 }
