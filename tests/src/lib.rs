@@ -7,6 +7,7 @@ pub mod config;
 pub mod expect;
 pub mod http;
 pub mod metrics;
+pub mod record;
 pub mod scenario;
 pub mod shape;
 pub mod world;

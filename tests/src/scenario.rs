@@ -24,6 +24,21 @@ pub struct Scenario {
     pub expect: expect::Expect,
     /// What `pullscope agent` must show after two rounds; none: only `check` is run.
     pub agent: Option<expect::Agent>,
+    /// What containerd's error text can say of the fault, where that is not the verdict; the first that fits counts.
+    #[serde(default)]
+    pub text: Vec<Text>,
+}
+
+/// What an error text can say.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Text {
+    /// Only of texts with these words in them; none: of all.
+    pub words: Option<String>,
+    /// The cause that the text supports.
+    pub cause: String,
+    /// Why it is no better.
+    pub note: String,
 }
 
 /// What stands.

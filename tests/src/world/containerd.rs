@@ -27,8 +27,9 @@ impl Containerd {
         fs::create_dir_all(home)?;
         fs::write(home.join("config.toml"), configuration(home, root, certs))?;
         let script = format!(
-            "mount --bind {} /etc/resolv.conf && exec containerd --config {}",
+            "mount --bind {} /etc/resolv.conf && exec {} --config {}",
             resolv_conf.display(),
+            program(),
             home.join("config.toml").display()
         );
         let args = ["--mount", "--propagation", "private", "sh", "-c", &script];
@@ -125,6 +126,11 @@ impl Containerd {
         }
         Ok(found)
     }
+}
+
+/// The program: `PULLSCOPE_CONTAINERD` names another than the one on the search path, as for its texts to be recorded.
+fn program() -> String {
+    std::env::var("PULLSCOPE_CONTAINERD").unwrap_or_else(|_| "containerd".to_owned())
 }
 
 fn configuration(home: &Path, root: &Path, certs: &Path) -> String {

@@ -1,0 +1,56 @@
+//! Prints what one containerd says of each scenario's fault: rows of the classifier's corpus. `just record-texts`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::thread;
+
+use pullscope_tests::record::{is_recorded, record};
+use pullscope_tests::scenario::Scenario;
+use pullscope_tests::world::Bench;
+use pullscope_tests::{Fallible, Fault};
+
+/// How many worlds stand at a time: they wait more than they work.
+const WORLDS: usize = 5;
+
+fn main() -> Fallible<()> {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
+    let mut files = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|ext| ext == "toml") && is_recorded(&Scenario::read(&path)?) {
+            files.push(path);
+        }
+    }
+    let bench = Bench::storage_only()?;
+    let (files, failed) = (Mutex::new(files), Mutex::new(None));
+    thread::scope(|scope| {
+        for _ in 0..WORLDS {
+            scope.spawn(|| {
+                while let Some(file) = next(&files) {
+                    if let Err(error) = print(&file, &bench) {
+                        failed.lock().expect("no thread panics with it").replace(error);
+                    }
+                }
+            });
+        }
+    });
+    failed.into_inner()?.map_or(Ok(()), Err)
+}
+
+fn next(files: &Mutex<Vec<PathBuf>>) -> Option<PathBuf> {
+    files.lock().expect("no thread panics with it").pop()
+}
+
+fn print(file: &Path, bench: &Bench) -> Fallible<()> {
+    let name = file.file_stem().unwrap_or_default().to_string_lossy();
+    let tell = |error: Fault| format!("{name}: {error}");
+    let rows = record(&name, &mut Scenario::read(file)?, bench).map_err(tell)?;
+    if rows.is_empty() {
+        eprintln!("{name}: no error to record");
+    }
+    for row in rows {
+        println!("{}", serde_json::to_string(&row)?);
+    }
+    Ok(())
+}
