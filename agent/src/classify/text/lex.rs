@@ -1,6 +1,6 @@
 //! From bytes to tokens: what is a word, what is a name that must never be read as one, where a clause ends.
 
-use super::lexicon::{HTML, Lexicon, UNKNOWN};
+use super::lexicon::{HTML, Lexicon, TLS_RECORD, UNKNOWN};
 use super::scan::{CLASSES, Class, chunk_end, escape, placeholder};
 
 /// What a token is.
@@ -253,6 +253,9 @@ impl Lexer<'_> {
             self.fresh = true;
             return self.mark(Mark::Bullet);
         }
+        if is_tls_record(&self.bytes[start..end]) {
+            return self.push(Kind::Word, TLS_RECORD, start, end);
+        }
         if closed
             && let Some(key) =
                 self.lexicon.word(&self.bytes[start..end]).filter(|word| self.lexicon.is_key(*word))
@@ -359,6 +362,15 @@ fn is_stamp(chunk: &[u8]) -> bool {
         [b'E' | b'W' | b'I' | b'F', rest @ ..] => rest.len() == 4 && digits(rest),
         _ => false,
     }
+}
+
+/// Whether these are the first bytes of a TLS alert or handshake (RFC 8446, 5.1), as Go quotes them: `\x15\x03`.
+fn is_tls_record(chunk: &[u8]) -> bool {
+    let escaped = |bytes: &[u8]| bytes.iter().take(8).take_while(|b| **b == b'\\').count();
+    // The lexer may have skipped the first backslash.
+    let rest = &chunk[escaped(chunk)..];
+    matches!(rest, [b'x', b'1', b'5' | b'6', b'\\', ..])
+        && rest[3 + escaped(&rest[3..])..].starts_with(b"x03")
 }
 
 fn is_url(chunk: &[u8]) -> bool {

@@ -7,6 +7,9 @@ pub(super) const UNKNOWN: u16 = 0;
 /// The number that stands for the beginning of a web page.
 pub(super) const HTML: u16 = 1;
 
+/// The number that stands for the first bytes of a TLS record.
+pub(super) const TLS_RECORD: u16 = 2;
+
 /// The longest word of the table; longer ones are not looked up.
 const MAX_WORD: usize = 40;
 
@@ -68,7 +71,11 @@ impl Lexicon {
     /// A table with the words that the lexer itself needs.
     pub(super) fn new() -> Lexicon {
         let mut lexicon = Lexicon {
-            numbers: HashMap::from([("<unknown>".to_owned(), UNKNOWN), ("<html>".to_owned(), HTML)]),
+            numbers: HashMap::from([
+                ("<unknown>".to_owned(), UNKNOWN),
+                ("<html>".to_owned(), HTML),
+                ("<tls>".to_owned(), TLS_RECORD),
+            ]),
             slots: Vec::new(),
             words: Vec::new(),
             keys: Vec::new(),

@@ -2,12 +2,12 @@
 //!
 //! A phrase is words in lower case with single spaces. `{a|b c|}` offers a choice, `…` stands for up to
 //! [`MAX_GAP`] tokens of any kind, `:` for the colon between two errors, `$` for the end of a clause, and
-//! `<name>`, `<url>`, `<blob>`, `<manifest>`, `<resolver>`, `<settings>`, `<any>`, `401`, `4xx`, `5xx`, `<html>` for a token of that kind.
+//! `<name>`, `<url>`, `<blob>`, `<manifest>`, `<resolver>`, `<settings>`, `<any>`, `401`, `4xx`, `5xx`, `<html>`, `<tls>` for a token of that kind.
 
 use std::ops::Range;
 
 use super::lex::{Kind, Token};
-use super::lexicon::{HTML, Lexicon};
+use super::lexicon::{HTML, Lexicon, TLS_RECORD};
 
 /// How many tokens `…` may stand for.
 pub(super) const MAX_GAP: usize = 12;
@@ -352,6 +352,7 @@ fn element(lexicon: &mut Lexicon, word: &str) -> Element {
         "<resolver>" => Element::Resolver,
         "<settings>" => Element::Settings,
         "<html>" => Element::Word(HTML),
+        "<tls>" => Element::Word(TLS_RECORD),
         _ if word.len() == 3 && word.ends_with("xx") => {
             Element::Hundreds(word[..1].parse().expect("a digit before xx"))
         }

@@ -87,6 +87,7 @@ const ORDER: &[&[Rule]] = &[
     node::CONTENT_STORE,
     registry::CONTENT,
     node::UNPACK,
+    registry::NO_HTTP,
     network::TRANSFER,
     quota::USED_UP,
     quota::RATE,

@@ -106,7 +106,8 @@ pub(super) const TLS: &[Rule] = &[
             "wrong version number",
             "wrong_version_number",
             "oversized record",
-            "malformed http response",
+            // Plain HTTP was spoken to a TLS port, which answered with an alert.
+            "malformed http response <tls>",
             "looked like an http/1.1 header",
             "unrecognized name",
             "no cipher suite supported",

@@ -45,6 +45,13 @@ pub(super) const CONTENT: &[Rule] = &[Rule::new(
 )
 .also(&[Cause::ManifestNotFound])];
 
+/// An answer that is no HTTP, or none of a registry. Asked before the broken connection that Go makes of it.
+pub(super) const NO_HTTP: &[Rule] = &[Rule::new(
+    Cause::NotARegistry,
+    &["malformed http {response|version|status}", "server response headers exceeded"],
+)
+.also(&[Cause::Unavailable])];
+
 /// Server errors, and statuses whose body was no registry's.
 pub(super) const STATUS: &[Rule] = &[
     Rule::new(
@@ -100,7 +107,6 @@ pub(super) const STATUS: &[Rule] = &[
             "talk to a v1",
             "{doesn't|does not} {appear|seem} to be a {docker|container|} registry",
             "unexpected content type",
-            "malformed http {version|status}",
             "stopped after 10 redirects",
             "too many redirects",
             "{status|statuscode|code|http} {: |}{200|301|302|303|307|308|405}",
