@@ -34,6 +34,12 @@ lint: (setup "test")
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --quiet
     shellcheck --external-sources just .ci/run tools/* demo/run demo/as-root demo/without-root demo/push-image
 
+# What real containerds say of the scenarios' faults: the classifier's corpus, written anew (as root, some minutes).
+record-texts: (setup "test")
+    cargo build --package pullscope-tests --bins --locked
+    @tools/record-texts "{{ target }}/debug/record_texts" > "{{ target }}/real.jsonl"
+    mv "{{ target }}/real.jsonl" agent/tests/corpus/real.jsonl
+
 # The main job on real servers: a private containerd, one healthy registry and eight broken ones.
 demo:
     @demo/run

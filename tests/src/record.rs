@@ -111,12 +111,12 @@ fn steady(message: &str, world: &World, now: OffsetDateTime) -> String {
             text = text.replace(&format!("{ip}{end}"), &format!("192.0.2.{}{end}", n + 1));
         }
     }
-    let text = replace_numbers(&text);
+    let text = replace_ports(&text);
     replace_times(&text, now)
 }
 
 /// Source ports: those from which this side of a connection speaks, before `->`.
-fn replace_numbers(text: &str) -> String {
+fn replace_ports(text: &str) -> String {
     let mut out = String::new();
     let mut parts = text.split("->").peekable();
     while let Some(part) = parts.next() {
@@ -157,8 +157,8 @@ mod tests {
     #[test]
     fn the_port_of_this_side_is_always_the_same() {
         let text = "read udp 127.0.0.1:51234->192.0.2.1:53: i/o timeout";
-        assert_eq!(replace_numbers(text), "read udp 192.0.2.100:40112->192.0.2.1:53: i/o timeout");
-        assert_eq!(replace_numbers("dial tcp 192.0.2.1:443: refused"), "dial tcp 192.0.2.1:443: refused");
+        assert_eq!(replace_ports(text), "read udp 192.0.2.100:40112->192.0.2.1:53: i/o timeout");
+        assert_eq!(replace_ports("dial tcp 192.0.2.1:443: refused"), "dial tcp 192.0.2.1:443: refused");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use pullscope::model::Cause;
 use serde::Deserialize;
 
 use crate::world::{disk, dns, nginx, raw, tls};
@@ -237,6 +238,9 @@ impl Scenario {
             return Err("disk and present need containerd = \"own\"".into());
         }
         scenario.expect.check_labels()?;
+        for text in &scenario.text {
+            Cause::from_label(&text.cause).ok_or_else(|| format!("no such cause: {}", text.cause))?;
+        }
         Ok(scenario)
     }
 
@@ -312,6 +316,11 @@ mod tests {
             "about = 'x'\n[expect]\nexit = 0\n[[expect.registry]]\nname = 'r'\nstatus = 'failing'\ncause = 'bad'",
             Err("bad"),
         );
+    }
+
+    #[test]
+    fn a_cause_that_no_text_can_have_is_refused() {
+        check("about = 'x'\n[expect]\nexit = 1\n[[text]]\ncause = 'bad'\nnote = 'why'", Err("bad"));
     }
 
     #[test]
