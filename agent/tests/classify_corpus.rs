@@ -46,6 +46,15 @@ fn containerd_is_read_in_the_wordings_of_all_its_versions() {
 }
 
 #[test]
+fn what_real_containerds_said_in_the_scenarios_is_read() {
+    let corpus = include_str!("corpus/real.jsonl");
+    for version in ["containerd 1.6.", "containerd 1.7.", "containerd 2.1."] {
+        assert!(corpus.contains(version), "no row of {version}");
+    }
+    check("real", corpus);
+}
+
+#[test]
 fn the_other_runtimes_and_the_registries_bodies_are_read() {
     check("others", include_str!("corpus/others.jsonl"));
 }
@@ -62,7 +71,11 @@ fn names_that_spell_errors_are_not_read_as_errors() {
 
 #[test]
 fn redaction_does_not_change_what_a_text_means() {
-    for corpus in [include_str!("corpus/containerd.jsonl"), include_str!("corpus/others.jsonl")] {
+    for corpus in [
+        include_str!("corpus/containerd.jsonl"),
+        include_str!("corpus/others.jsonl"),
+        include_str!("corpus/real.jsonl"),
+    ] {
         for line in corpus.lines() {
             let row: Value = serde_json::from_str(line).unwrap();
             let message = row["message"].as_str().unwrap();
