@@ -395,3 +395,85 @@ fn a_published_ledger_does_not_change() {
     assert_eq!(worded(published.view(at(2)).registries[0].status, None), "healthy");
     assert_eq!(book.says("a.test", 2), "failing network/dns_failure@dns");
 }
+
+#[test]
+fn a_wire_that_breaks_too_does_not_soften_a_confirmed_failure() {
+    let untrusted = || failed(Stage::Pull, Cause::TlsUntrusted);
+    let book = Book::agent(&["a.test"]).well("a.test", 0).pull("a.test", 10, untrusted());
+    let book = book.well("a.test", 360).pull("a.test", 370, untrusted());
+    assert_eq!(book.says("a.test", 371), "failing network/tls_untrusted@pull");
+    let book = book.wire("a.test", 420, vec![failed(Stage::Dns, Cause::DnsFailure)]);
+    assert_eq!(book.says("a.test", 421), "failing network/tls_untrusted@pull");
+    let book = book.wire("a.test", 480, vec![failed(Stage::Dns, Cause::DnsFailure)]);
+    assert_eq!(book.says("a.test", 481), "failing network/dns_failure@dns");
+}
+
+#[test]
+fn pulls_that_go_on_failing_after_the_wire_recovered_are_not_excused_by_it() {
+    let untrusted = || failed(Stage::Pull, Cause::TlsUntrusted);
+    let mut book =
+        Book::agent(&["a.test"]).wire("a.test", 0, vec![failed(Stage::Tcp, Cause::ConnectTimeout)]);
+    book = book.pull("a.test", 60, untrusted());
+    for minute in 1..=10 {
+        book = book.well("a.test", minute * 60 + 5);
+    }
+    assert_eq!(book.says("a.test", 606), "healthy", "the pull failed with the wire");
+    let book = book.pull("a.test", 607, untrusted());
+    assert_eq!(book.says("a.test", 608), "failing network/tls_untrusted@pull");
+}
+
+#[test]
+fn pulls_that_failed_through_a_long_outage_are_over_with_it() {
+    let down = || vec![failed(Stage::Tcp, Cause::ConnectTimeout)];
+    let mut book = Book::agent(&["a.test"]);
+    for minute in 0..=10 {
+        book = book.wire("a.test", minute * 60, down());
+        if minute % 5 == 0 {
+            book = book.pull("a.test", minute * 60 + 1, failed(Stage::Pull, Cause::ConnectTimeout));
+        }
+    }
+    let book = book.well("a.test", 660).well("a.test", 720);
+    assert_eq!(book.says("a.test", 721), "healthy");
+}
+
+#[test]
+fn a_wrong_clock_does_not_hide_what_breaks_the_pull() {
+    let book = Book::check(&["a.test"])
+        .node(0, vec![passed(Stage::Disk), failed(Stage::Clock, Cause::ClockSkew)])
+        .well("a.test", 0)
+        .pull("a.test", 1, failed(Stage::Pull, Cause::RuntimeConfig));
+    assert_eq!(book.says("a.test", 2), "failing node/runtime_config@pull");
+}
+
+#[test]
+fn what_only_containerd_meets_at_all_registries_is_the_nodes() {
+    let refused = || failed(Stage::Pull, Cause::ProxyFailed);
+    let book = Book::check(&["a.test", "b.test"]).well("a.test", 0).well("b.test", 0);
+    let book = book.pull("a.test", 1, refused()).pull("b.test", 1, refused());
+    assert_eq!(book.node_says(2), "failing network/proxy_failed@pull");
+}
+
+#[test]
+fn what_only_the_agent_meets_at_all_registries_is_told_with_the_pulls_that_work() {
+    let down = || vec![failed(Stage::Tcp, Cause::ConnectTimeout)];
+    let book = Book::check(&["a.test", "b.test"]).wire("a.test", 0, down()).wire("b.test", 0, down());
+    let book = book.pull("a.test", 1, passed(Stage::Pull)).pull("b.test", 1, passed(Stage::Pull));
+    assert_eq!(book.node_says(2), "degraded network/connect_timeout@tcp");
+    let summary = book.0.view(at(2)).verdict.unwrap().summary;
+    assert!(summary.ends_with("yet containerd's own pull works"), "{summary}");
+}
+
+#[test]
+fn a_pull_that_warns_degrades_where_the_wire_could_not_look() {
+    let book = Book::check(&["a.test"]).wire("a.test", 0, vec![undecided(Stage::Dns)]);
+    let book = book.pull("a.test", 1, warned(Stage::Pull, Cause::UnsupportedManifest));
+    assert_eq!(book.says("a.test", 2), "degraded spec/unsupported_manifest@pull");
+}
+
+#[test]
+fn certificates_that_are_all_out_of_their_time_point_to_the_clock() {
+    let expired = || vec![failed(Stage::Tls, Cause::TlsExpired)];
+    let book = Book::check(&["a.test", "b.test"]).wire("a.test", 0, expired()).wire("b.test", 0, expired());
+    assert_eq!(book.node_says(1), "failing network/tls_expired@tls");
+    assert!(book.0.view(at(1)).verdict.unwrap().advice().contains("clock"));
+}

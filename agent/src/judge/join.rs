@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::model::{Cause, Domain, Finding, Moment, Outcome, Stage, Status, Step, Verdict, text};
+use crate::model::{Cause, Domain, Evidence, Finding, Moment, Outcome, Stage, Status, Step, Verdict, text};
 
 use super::settle::{LaneView, Level, Policy, Said, Trouble};
 
@@ -60,27 +60,30 @@ pub fn judge(
         node_trouble: node_says.as_ref().and_then(|said| said.trouble),
         resolver_is_well: registries.iter().flat_map(|facts| &facts.endpoints).any(|e| bench.resolved(e)),
     };
-    let judged: Vec<RegistryJudged> = registries
+    let found: Vec<Found> = registries
         .iter()
         .zip(&wires)
-        .map(|(facts, wire)| {
-            let (status, verdict) = bench.registry(facts, wire, &circumstances);
-            let endpoints =
-                facts.endpoints.iter().map(|endpoint| bench.endpoint(endpoint).status()).collect();
-            RegistryJudged { status, verdict, endpoints }
-        })
+        .map(|(facts, wire)| bench.registry(facts, wire, &circumstances))
         .collect();
 
     let (own, verdict) = match node_says {
         Some(said) => lane_alone(node.as_ref(), &said),
         None => (Status::Healthy, None),
     };
-    let verdict = verdict.filter(|_| own == Status::Failing).or_else(|| shared(&wires)).or_else(|| {
+    let verdict = verdict.filter(|_| own == Status::Failing).or_else(|| shared(&found)).or_else(|| {
         // A warning of the node's own comes after what fails all its registries.
         node_says.and_then(|said| lane_alone(node.as_ref(), &said).1)
     });
-    let status = judged.iter().map(|r| r.status).fold(own, Status::max);
-    Judgement { status, verdict, registries: judged }
+    let status = found.iter().map(|r| r.status).fold(own, Status::max);
+    let endpoints = |facts: &RegistryFacts<'_>| -> Vec<Status> {
+        facts.endpoints.iter().map(|endpoint| bench.endpoint(endpoint).status()).collect()
+    };
+    let judged = registries.iter().zip(found).map(|(facts, Found { status, verdict, .. })| RegistryJudged {
+        status,
+        verdict,
+        endpoints: endpoints(facts),
+    });
+    Judgement { status, verdict, registries: judged.collect() }
 }
 
 /// Everything that a registry's rules look at beside its own lanes.
@@ -88,6 +91,14 @@ struct Circumstances<'a> {
     node_trouble: Option<Trouble<'a>>,
     /// Whether the resolver knows the name of some registry.
     resolver_is_well: bool,
+}
+
+/// What is found of one registry.
+struct Found {
+    status: Status,
+    verdict: Option<Verdict>,
+    /// Whether the verdict is of a failure that was seen often enough.
+    is_confirmed: bool,
 }
 
 /// The judge's constants of one judgement.
@@ -162,34 +173,31 @@ impl Bench<'_> {
         facts: &RegistryFacts<'_>,
         wire: &Wire<'_>,
         circumstances: &Circumstances<'_>,
-    ) -> (Status, Option<Verdict>) {
+    ) -> Found {
         let pull = self.pull(facts, wire, circumstances);
         match (wire, pull) {
             // Rule 1: nothing was seen, or too long ago.
-            (Wire::Unknown, PullSays::Nothing) => (Status::Unknown, None),
+            (Wire::Unknown, PullSays::Nothing) => Found::of(Status::Unknown, None),
             // An undecided lane leaves the status to the others.
-            (Wire::Unknown, PullSays::Works) => (Status::Healthy, None),
-            (Wire::Unknown, PullSays::Fails(trouble)) => by_trouble(&trouble, ""),
+            (Wire::Unknown, PullSays::Works) => Found::up(self.pull_warning(facts)),
+            (Wire::Unknown, PullSays::Fails(trouble)) => Found::down(&trouble, "").seen_in(circumstances),
             // Rule 5: the way is open for this agent and closed for containerd.
             (Wire::Serves(_), PullSays::Fails(trouble)) => {
-                let (status, verdict) = by_trouble(&trouble, "");
-                (status, verdict.map(containerds_own_way))
+                let found = Found::down(&trouble, "");
+                Found { verdict: found.verdict.map(containerds_own_way), ..found }
             }
             // Rule 6: the way is closed for this agent and open for containerd.
             (Wire::Fails(trouble), PullSays::Works) => {
-                let (_, verdict) = by_trouble(trouble, "; yet containerd's own pull works");
-                (Status::Degraded, verdict)
+                let found = Found::down(trouble, "; yet containerd's own pull works");
+                Found { status: Status::Degraded, ..found }
             }
-            (Wire::Fails(trouble), _) => {
-                let (status, verdict) = by_trouble(trouble, "");
-                (status, verdict.map(|v| in_the_light_of(v, circumstances)))
+            // What is confirmed stands, whatever one more round has seen.
+            (Wire::Fails(trouble), PullSays::Fails(pull)) if pull.level > trouble.level => {
+                Found::down(&pull, "").seen_in(circumstances)
             }
+            (Wire::Fails(trouble), _) => Found::down(trouble, "").seen_in(circumstances),
             // Rules 7 and 8.
-            (Wire::Serves(Some(concern)), _) => (Status::Degraded, Some(concern.verdict())),
-            (Wire::Serves(None), _) => match self.pull_warning(facts) {
-                Some(concern) => (Status::Degraded, Some(concern.verdict())),
-                None => (Status::Healthy, None),
-            },
+            (Wire::Serves(concern), _) => Found::up(concern.or_else(|| self.pull_warning(facts))),
         }
     }
 
@@ -206,10 +214,9 @@ impl Bench<'_> {
         match said.trouble {
             Some(trouble) => {
                 // Rule 2: the node's own trouble explains it, and is told once, by the node.
-                let nodes = trouble.finding.cause.domain() == Domain::Node
-                    && circumstances.node_trouble.is_some_and(|t| t.level == Level::Confirmed);
+                let nodes = circumstances.node_trouble.is_some_and(|t| explains(&t, trouble.finding.cause));
                 // The wire failed when that pull did, and has recovered since: the pull is yesterday's news.
-                let outlived = matches!(wire, Wire::Serves(_)) && self.wire_failed_then(facts, &trouble);
+                let outlived = matches!(wire, Wire::Serves(_)) && self.wire_failed_then(facts);
                 if nodes || outlived { PullSays::Nothing } else { PullSays::Fails(trouble) }
             }
             None => match wire {
@@ -222,15 +229,14 @@ impl Bench<'_> {
         }
     }
 
-    /// Whether the wire lane's last failure is of the same domain as the failed pull, and not older by more than
-    /// the time that evidence counts.
-    fn wire_failed_then(&self, facts: &RegistryFacts<'_>, pull: &Trouble<'_>) -> bool {
-        facts.endpoints.iter().filter_map(|e| e.lane.as_ref()?.failed).any(|failed| {
-            let near =
-                failed.at.age(pull.since).max(pull.since.age(failed.at)) <= self.policy.stale_wire_after;
-            let alike =
-                failed.failure().is_some_and(|(_, f)| f.cause.domain() == pull.finding.cause.domain());
-            near && alike
+    /// Whether the wire lane's last failure is of the same domain as the last failed pull, and as old, give or take
+    /// the time that evidence counts. A pull that has failed again since the wire recovered is no such news.
+    fn wire_failed_then(&self, facts: &RegistryFacts<'_>) -> bool {
+        let Some(pull) = facts.pull.as_ref().and_then(|lane| lane.failed) else { return false };
+        let domain = |evidence: &Evidence| evidence.failure().map(|(_, finding)| finding.cause.domain());
+        facts.endpoints.iter().filter_map(|e| e.lane.as_ref()?.failed).any(|wire| {
+            let apart = wire.at.age(pull.at).max(pull.at.age(wire.at));
+            apart <= self.policy.stale_wire_after && domain(wire) == domain(pull)
         })
     }
 
@@ -277,6 +283,36 @@ impl Concern<'_> {
     }
 }
 
+// === impl Found ===
+
+impl Found {
+    fn of(status: Status, verdict: Option<Verdict>) -> Found {
+        Found { status, verdict, is_confirmed: false }
+    }
+
+    fn up(concern: Option<Concern<'_>>) -> Found {
+        match concern {
+            Some(concern) => Found::of(Status::Degraded, Some(concern.verdict())),
+            None => Found::of(Status::Healthy, None),
+        }
+    }
+
+    fn down(trouble: &Trouble<'_>, tail: &str) -> Found {
+        let seen = match (trouble.level, trouble.recovering) {
+            (_, true) => " (the last round was good; one more and it is over)",
+            (Level::Suspected, false) => " (seen in one round, not confirmed yet)",
+            _ => "",
+        };
+        let verdict = verdict(trouble.step.stage, trouble.finding, trouble.since, &format!("{tail}{seen}"));
+        let is_confirmed = trouble.level == Level::Confirmed;
+        Found { status: status_at(trouble.level), verdict: Some(verdict), is_confirmed }
+    }
+
+    fn seen_in(self, circumstances: &Circumstances<'_>) -> Found {
+        Found { verdict: self.verdict.map(|verdict| in_the_light_of(verdict, circumstances)), ..self }
+    }
+}
+
 fn status_at(level: Level) -> Status {
     match level {
         Level::Good => Status::Healthy,
@@ -296,20 +332,11 @@ fn verdict(stage: Stage, finding: &Finding, since: Moment, tail: &str) -> Verdic
     }
 }
 
-fn by_trouble(trouble: &Trouble<'_>, tail: &str) -> (Status, Option<Verdict>) {
-    let seen = match (trouble.level, trouble.recovering) {
-        (_, true) => " (the last round was good; one more and it is over)",
-        (Level::Suspected, false) => " (seen in one round, not confirmed yet)",
-        _ => "",
-    };
-    let verdict = verdict(trouble.step.stage, trouble.finding, trouble.since, &format!("{tail}{seen}"));
-    (status_at(trouble.level), Some(verdict))
-}
-
 /// The status and verdict of a lane that stands for itself.
 fn lane_alone(lane: Option<&LaneView<'_>>, said: &Said<'_>) -> (Status, Option<Verdict>) {
     if let Some(trouble) = &said.trouble {
-        return by_trouble(trouble, "");
+        let Found { status, verdict, .. } = Found::down(trouble, "");
+        return (status, verdict);
     }
     match lane.and_then(|lane| first_warning(lane, said)) {
         Some(concern) => (Status::Degraded, Some(concern.verdict())),
@@ -320,6 +347,17 @@ fn lane_alone(lane: Option<&LaneView<'_>>, said: &Said<'_>) -> (Status, Option<V
 fn first_warning<'a>(lane: &LaneView<'a>, said: &Said<'a>) -> Option<Concern<'a>> {
     let (step, finding) = said.evidence.warnings().next()?;
     Some(Concern { step, finding, since: lane.warned_since.unwrap_or(said.evidence.at) })
+}
+
+/// Whether the node's own trouble is why a pull fails with `cause`.
+fn explains(node: &Trouble<'_>, cause: Cause) -> bool {
+    let of_its_kind = match node.step.stage {
+        Stage::Disk => cause != Cause::RuntimeConfig,
+        Stage::Runtime => true,
+        // A wrong clock breaks TLS and tokens, and nothing of the node's.
+        _ => false,
+    };
+    node.level == Level::Confirmed && cause.domain() == Domain::Node && of_its_kind
 }
 
 /// Rule 5: what a failed pull means where this agent's own way there works.
@@ -361,39 +399,32 @@ fn is_named(url: &str) -> bool {
 }
 
 /// Rule 3: the cause that all registries share at the same stage is the node's. One registry shares nothing.
-fn shared(wires: &[Wire<'_>]) -> Option<Verdict> {
-    let known: Vec<&Wire<'_>> = wires.iter().filter(|wire| !matches!(wire, Wire::Unknown)).collect();
-    let troubles: Vec<&Trouble<'_>> = known
-        .iter()
-        .filter_map(|wire| match wire {
-            Wire::Fails(trouble) => Some(trouble),
-            _ => None,
-        })
-        .collect();
-    let first = troubles.first()?;
-    let alike = |t: &&&Trouble<'_>| {
-        t.step.stage == first.step.stage
-            && t.finding.cause == first.finding.cause
-            && t.level == Level::Confirmed
-    };
-    let all = troubles.len() == known.len() && troubles.iter().filter(alike).count() == troubles.len();
-    if !all || troubles.len() < 2 {
+fn shared(found: &[Found]) -> Option<Verdict> {
+    let known: Vec<&Found> = found.iter().filter(|found| found.status != Status::Unknown).collect();
+    let verdicts: Vec<&Verdict> = known.iter().filter_map(|found| found.verdict.as_ref()).collect();
+    let [first, _, ..] = verdicts[..] else { return None };
+    let alike = |found: &&Found| found.is_confirmed && found.status == known[0].status;
+    let same = |v: &&Verdict| (v.cause, v.stage) == (first.cause, first.stage);
+    if verdicts.len() < known.len() || !known.iter().all(alike) || !verdicts.iter().all(same) {
         return None;
     }
-    let since = troubles.iter().map(|t| t.since).min_by_key(|m| m.since_start)?;
-    let same_place = troubles.iter().all(|t| t.finding.place == first.finding.place);
-    let mut verdict = verdict(first.step.stage, first.finding, since, "");
-    verdict.summary = text::clean(
-        &format!(
-            "all {} registries fail at {}: {}",
-            troubles.len(),
-            first.step.stage.label(),
-            first.finding.text
-        ),
-        text::MAX_TEXT,
-    );
-    if !same_place {
+    let (count, stage) = (verdicts.len(), first.stage.label());
+    let summary = format!("all {count} registries fail at {stage}: {}", first.summary);
+    let mut verdict = Verdict { summary: text::clean(&summary, text::MAX_TEXT), ..first.clone() };
+    verdict.since = verdicts.iter().map(|v| v.since).min()?;
+    // What is said of one of them does not hold for all.
+    if verdicts.iter().any(|v| v.place != first.place) {
         verdict.place.clear();
+    }
+    if verdicts.iter().any(|v| v.hint != first.hint) {
+        verdict.hint = None;
+    }
+    if verdict.cause == Cause::TlsExpired {
+        verdict.hint = Some(
+            "Look at this node's clock first (`timedatectl`): it is rare that the certificates of all registries are \
+             out of their time at once."
+                .into(),
+        );
     }
     Some(verdict)
 }
