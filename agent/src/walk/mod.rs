@@ -66,7 +66,8 @@ impl Walker {
         let (content, snapshots) = tools.roots(runtime.as_ref());
         let measured = disk::measure_within(&content, &snapshots, tools.disk, seen.limit());
         let _ = seen.stage(Stage::Disk, measured).await;
-        let samples: Vec<_> = self.targets.iter().filter_map(|target| target.clock_sample()).collect();
+        let sample = |target: &Arc<Target>| target.clock_sample(tools.now(), tools.clock_counts);
+        let samples: Vec<_> = self.targets.iter().filter_map(sample).collect();
         let _ = seen.stage(Stage::Clock, async { clock::compare(&samples) }).await;
         seen.finish(&[], Subject::Node, Lane::Node, tools.now())
     }
@@ -132,7 +133,7 @@ async fn wire(
     };
     let (mut talk, Ping { mut challenges, date }) =
         seen.stage(Stage::Ping, begin(stream, again, endpoint, target)).await?;
-    target.learn_clock(date);
+    target.learn_clock(date, tools.now());
     loop {
         let authorize = authorize(tools, target, &mut talk, &challenges);
         let authorization = seen.stage(Stage::Auth, authorize).await?;

@@ -28,9 +28,12 @@ const DEFAULT_ROOT: &str = "/var/lib/containerd";
 /// A request to another host gets this share of the stage's time, so that its own words come before the fence's.
 const ELSEWHERE_SHARE: f64 = 0.9;
 
-/// A lane gets this share of the interval, so that its evidence is written down before the scheduler's fence falls: what
-/// hangs is a finding then, and not a lost round. A stage may go on for a twentieth of its limit.
-const ROUND_SHARE: f64 = 0.9;
+/// The stages of a round get this share of the interval: the scheduler cuts a round that outlives it, and what that
+/// round has seen is lost with it: what hangs is to be a finding. The last stage may overrun its time by a twentieth.
+const STAGES_SHARE: f64 = 0.94;
+
+/// A registry's clock is compared while its answer is as young as this many intervals, like all evidence.
+const CLOCK_INTERVALS: u32 = 3;
 
 /// Wall clock and monotonic clock, read together.
 #[derive(Clone, Copy, Debug)]
@@ -46,6 +49,8 @@ pub(super) struct Tools {
     pub(super) disk: Limits,
     pub(super) timeout: Duration,
     pub(super) round: Duration,
+    /// For how long a registry's clock counts.
+    pub(super) clock_counts: Duration,
     pub(super) pull_limit: Duration,
     clock: Clock,
     trust: Result<Trust, String>,
@@ -68,7 +73,8 @@ pub struct Target {
 #[derive(Debug, Default)]
 struct Learnt {
     quota: Option<Quota>,
-    clock_offset: Option<f64>,
+    /// The registry's clock minus this node's in seconds, and when that was; since the process began.
+    clock_offset: Option<(f64, Duration)>,
 }
 
 /// This agent's resolver, for requests that reqwest makes.
@@ -105,7 +111,8 @@ impl Tools {
             socket: config.containerd.socket.clone(),
             disk,
             timeout: config.timeout,
-            round: config.interval.mul_f64(ROUND_SHARE),
+            round: config.interval.mul_f64(STAGES_SHARE),
+            clock_counts: config.interval * CLOCK_INTERVALS,
             pull_limit: config.pull.timeout,
             clock,
             trust: Trust::native(),
@@ -187,17 +194,21 @@ impl Target {
         self.trust.clone().map_err(|why| Stop::Undecided(why, Seen::default()))
     }
 
-    pub(super) fn learn_clock(&self, date: Option<SystemTime>) {
-        let now = SystemTime::now();
-        self.learnt().clock_offset = date.map(|date| match date.duration_since(now) {
+    /// Keeps what the registry's clock says at `now`. An answer without a date leaves nothing to compare.
+    pub(super) fn learn_clock(&self, date: Option<SystemTime>, now: Moment) {
+        let offset = date.map(|date| match date.duration_since(now.wall) {
             Ok(ahead) => ahead.as_secs_f64(),
             Err(behind) => -behind.duration().as_secs_f64(),
         });
+        self.learnt().clock_offset = offset.map(|offset| (offset, now.since_start));
     }
 
-    pub(super) fn clock_sample(&self) -> Option<Sample> {
-        let offset = self.learnt().clock_offset?;
-        Some(Sample { registry: self.name().to_string(), offset })
+    /// The registry's clock, if it told it within `counts` before `now`: an older answer knows nothing of a clock that
+    /// has been set since.
+    pub(super) fn clock_sample(&self, now: Moment, counts: Duration) -> Option<Sample> {
+        let (offset, at) = self.learnt().clock_offset?;
+        (now.since_start.saturating_sub(at) <= counts)
+            .then(|| Sample { registry: self.name().to_string(), offset })
     }
 
     pub(super) fn learn_quota(&self, evidence: &Evidence) {
@@ -254,6 +265,7 @@ mod tests {
     use super::*;
     use crate::config::load_bytes;
     use crate::stages::Checked;
+    use std::io;
     use tokio::time::timeout;
 
     #[tokio::test(start_paused = true)]
@@ -266,5 +278,18 @@ mod tests {
         let hanging = seen.stage(crate::model::Stage::Tcp, std::future::pending::<Checked<()>>());
         let ended = timeout(config.interval.mul_f64(0.99), hanging).await;
         ended.expect("the round was cut").expect_err("it hangs");
+    }
+
+    #[test]
+    fn a_registrys_clock_is_forgotten_with_its_evidence() {
+        let config = crate::config::load("", &|_| Err(io::ErrorKind::NotFound.into())).expect("it is valid");
+        let tools = Tools::new(&config, Clock::start());
+        let target = Target::new(&config.registries[0], &tools).expect("it is well");
+        let at = |seconds| Moment { wall: SystemTime::now(), since_start: Duration::from_secs(seconds) };
+        let hour = Duration::from_secs(3600);
+        target.learn_clock(Some(at(10).wall + hour), at(10));
+        let offset = |seconds| target.clock_sample(at(seconds), tools.clock_counts).map(|s| s.offset.round());
+        assert_eq!(offset(190), Some(3600.0));
+        assert_eq!(offset(191), None, "three intervals of a minute have passed");
     }
 }
