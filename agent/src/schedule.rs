@@ -74,6 +74,10 @@ pub async fn run(
     let mut lanes = JoinSet::new();
     let mut pulls = JoinSet::new();
     let fence = config.interval;
+    // One pull waits for the others' end, and each has its own deadline: a fence that is met in mid-pull would keep it
+    // from cleaning up.
+    let pull_fence =
+        walker.longest_pull().saturating_mul(u32::try_from(walker.targets().len()).unwrap_or(u32::MAX));
 
     let node = Arc::clone(&walker);
     let beat = Beat { first: Duration::ZERO, period: config.interval, retry: config.interval };
@@ -93,8 +97,7 @@ pub async fn run(
             let beat = pull_beat(&config.pull, &config.node, target.name().as_str(), first);
             let (walker, target, stop) = (Arc::clone(&walker), Arc::clone(target), stop.clone());
             let look = move || Arc::clone(&walker).pull(Arc::clone(&target), stopped(stop.clone()));
-            // One pull waits for another's end, so the fence is wide: each pull has its own deadline.
-            pulls.spawn(keep(beat, beat.period, evidence.clone(), Arc::clone(&pulse), look));
+            pulls.spawn(keep(beat, pull_fence, evidence.clone(), Arc::clone(&pulse), look));
         }
     }
 

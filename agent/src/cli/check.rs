@@ -10,7 +10,8 @@ use pullscope::export::{report, text};
 use pullscope::ledger::{Ledger, Policy, View};
 use pullscope::model::{Evidence, RegistryName, Status, Target};
 use pullscope::walk::{self, Clock, Walker};
-use tokio::sync::Semaphore;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 use super::{FAILING, Output, UNDECIDED, block_on, complain, load, paint, print, unprinted, usage, watched};
@@ -125,18 +126,39 @@ async fn look(config: &Config, pulls: impl Fn(&RegistryName) -> bool) -> Result<
     // After the wires, so that the registries' clocks are known.
     let evidence = Arc::clone(&walker).node().await;
     progress.record(&mut ledger, evidence);
+    let interrupted = interrupted();
     for target in images {
         progress.say(&format!("pulling {}", target.image().map_or("", |image| &image.reference)));
-        let interrupted = async {
-            if tokio::signal::ctrl_c().await.is_err() {
-                std::future::pending::<()>().await;
-            }
-        };
-        let evidence = Arc::clone(&walker).pull(Arc::clone(target), interrupted).await;
+        let evidence = Arc::clone(&walker).pull(Arc::clone(target), heard(interrupted.clone())).await;
         progress.record(&mut ledger, evidence);
+        if *interrupted.borrow() {
+            break;
+        }
     }
     progress.end();
     Ok((ledger, clock))
+}
+
+/// Turns true at SIGINT or SIGTERM. A pull under way is to take back what it fetched, and no other is to begin.
+fn interrupted() -> watch::Receiver<bool> {
+    let (sender, receiver) = watch::channel(false);
+    tokio::spawn(async move {
+        let Ok(mut terminate) = signal(SignalKind::terminate()) else { return };
+        tokio::select! {
+            Ok(()) = tokio::signal::ctrl_c() => {}
+            Some(()) = terminate.recv() => {}
+            else => return,
+        }
+        sender.send_replace(true);
+    });
+    receiver
+}
+
+/// Ends when `interrupted` turns true, and never where no signal can be heard.
+async fn heard(mut interrupted: watch::Receiver<bool>) {
+    if interrupted.wait_for(|is| *is).await.is_err() {
+        std::future::pending::<()>().await;
+    }
 }
 
 fn show(node: &str, view: &View<'_>, output: Output) -> io::Result<()> {

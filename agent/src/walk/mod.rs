@@ -96,12 +96,17 @@ impl Walker {
     pub async fn pull(self: Arc<Self>, target: Arc<Target>, stop: impl Future<Output = ()>) -> Evidence {
         let turn = self.pulling.acquire().await.expect("the semaphore is never closed");
         let tools = &self.tools;
-        // The pull keeps its own deadline; the rest is for what comes before and after it.
-        let limit = tools.pull_limit + tools.timeout + pull::OVERHEAD;
+        let limit = pull_fence(tools);
         let mut seen = Recorder::begin(target.name().as_str(), limit, limit);
         let _ = seen.stage(Stage::Pull, pull_stage(tools, &target, stop)).await;
         drop(turn);
         seen.finish(&[], Subject::Registry(target.name().clone()), Lane::Pull, tools.now())
+    }
+
+    /// The most that [`Walker::pull`] takes once it is its turn.
+    pub fn longest_pull(&self) -> Duration {
+        // The recorder lets a stage overrun its limit by a twentieth.
+        pull_fence(&self.tools).mul_f64(1.1)
     }
 
     /// Ends when no test pull is under way.
@@ -213,6 +218,12 @@ async fn head(
         target.memory().lock().await.remember(credentials, tools.now().since_start, stop);
     }
     looked
+}
+
+/// The pull keeps its own deadline; the rest is for what comes before and after it: a wire lane that is asking for a
+/// token with the same credentials, containerd's own word, and what the pull stage does beside pulling.
+fn pull_fence(tools: &Tools) -> Duration {
+    tools.pull_limit + tools.timeout * 2 + pull::OVERHEAD
 }
 
 /// The pull lane, where a pull may be made at all.
