@@ -117,6 +117,7 @@ where
     F: Future<Output = Evidence> + Send + 'static,
 {
     let mut next = Instant::now() + beat.first;
+    let mut had_failed = false;
     loop {
         sleep_until(next).await;
         pulse.beat();
@@ -127,9 +128,12 @@ where
         let mut pause = beat.period;
         match fenced.join_next().await {
             Some(Ok(Ok(seen))) => {
-                if is_worth_a_retry(&seen) {
+                // A first good round after a failure is not the end of it: the next one may be.
+                let has_failed = seen.failure().is_some();
+                if is_worth_a_retry(&seen) || (had_failed && !has_failed) {
                     pause = beat.retry;
                 }
+                had_failed = has_failed;
                 if evidence.send(seen).await.is_err() {
                     return;
                 }
@@ -249,6 +253,14 @@ mod tests {
         let beat = Beat { first: Duration::ZERO, period: MINUTE * 5, retry: MINUTE };
         assert_eq!(rounds(beat, |_| failed(Cause::ConnectTimeout)).await, 10);
         assert_eq!(rounds(beat, |_| seen(Outcome::Passed)).await, 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_end_of_a_failure_is_looked_at_again_soon() {
+        let beat = Beat { first: Duration::ZERO, period: MINUTE * 5, retry: MINUTE };
+        let mended = |n| if n == 0 { failed(Cause::ConnectTimeout) } else { seen(Outcome::Passed) };
+        // At 0 min the failure, at 1 and 2 the good rounds that end it, at 7 the next.
+        assert_eq!(rounds(beat, mended).await, 4);
     }
 
     #[tokio::test(start_paused = true)]
