@@ -88,12 +88,15 @@ impl Walker {
         let evidence = seen.finish(&plan, subject, Lane::Wire, tools.now());
         if role == Role::Registry {
             target.learn_quota(&evidence);
+            target.has_been_looked_at();
         }
         evidence
     }
 
-    /// The pull lane. When `stop` ends, a pull under way is dropped, and what was fetched is taken back.
+    /// The pull lane, once the registry's wire lane has ended for the first time or a round is over. When `stop` ends, a pull under way is dropped, and what was fetched is taken back.
     pub async fn pull(self: Arc<Self>, target: Arc<Target>, stop: impl Future<Output = ()>) -> Evidence {
+        // A pull before the first look might take the last of the pods' quota.
+        let _ = timeout(self.tools.round, target.looked_at()).await;
         let turn = self.pulling.acquire().await.expect("the semaphore is never closed");
         let tools = &self.tools;
         let limit = pull_fence(tools);
@@ -103,10 +106,10 @@ impl Walker {
         seen.finish(&[], Subject::Registry(target.name().clone()), Lane::Pull, tools.now())
     }
 
-    /// The most that [`Walker::pull`] takes once it is its turn.
+    /// The most that [`Walker::pull`] takes, the wait for other pulls left out.
     pub fn longest_pull(&self) -> Duration {
         // The recorder lets a stage overrun its limit by a twentieth.
-        pull_fence(&self.tools).mul_f64(1.1)
+        self.tools.round + pull_fence(&self.tools).mul_f64(1.1)
     }
 
     /// Ends when no test pull is under way.

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::config::{Config, Registry, TestImage};
@@ -67,6 +68,8 @@ pub struct Target {
     elsewhere: Elsewhere,
     memory: tokio::sync::Mutex<Memory>,
     learnt: Mutex<Learnt>,
+    /// Whether a wire lane has ended.
+    looked: watch::Sender<bool>,
 }
 
 /// What a round leaves for others.
@@ -156,6 +159,7 @@ impl Target {
             elsewhere,
             memory: tokio::sync::Mutex::default(),
             learnt: Mutex::default(),
+            looked: watch::Sender::new(false),
         })
     }
 
@@ -216,6 +220,16 @@ impl Target {
             Some(Fact::Quota(quota)) => Some(quota.clone()),
             _ => None,
         });
+    }
+
+    pub(super) fn has_been_looked_at(&self) {
+        self.looked.send_replace(true);
+    }
+
+    /// Ends when a wire lane has ended, which knows what is left of the quota.
+    pub(super) async fn looked_at(&self) {
+        // The sender lives as long as this target.
+        let _ = self.looked.subscribe().wait_for(|looked| *looked).await;
     }
 
     /// Pulls left and pulls per window, where the registry's last answer told both.
