@@ -71,7 +71,8 @@ impl Conversation {
     }
 
     /// Whether the next request can go over the stream that carried the last.
-    pub fn is_open(&mut self) -> bool {
+    #[cfg(test)]
+    pub(super) fn is_open(&mut self) -> bool {
         // A connection that has ended must not be asked again.
         self.wire = self.wire.take().and_then(Wire::if_open);
         self.wire.is_some()

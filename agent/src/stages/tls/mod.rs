@@ -157,12 +157,6 @@ pub fn finding(error: &rustls::Error) -> Finding {
     classify::tls::finding(error)
 }
 
-/// The finding of the TLS error inside `error`, if there is one: an `io::Error` of the stream, an error of reqwest or
-/// hyper.
-pub fn finding_inside(error: &(dyn std::error::Error + 'static)) -> Option<Finding> {
-    classify::tls::inside(error).map(finding)
-}
-
 /// One configuration for both ways. No session is resumed (a resumed handshake shows no certificate), and no
 /// protocol is negotiated: what is spoken over the stream is HTTP/1.1, as containerd's CRI does.
 fn config(

@@ -9,8 +9,16 @@ use rustls::{RootCertStore, SupportedProtocolVersion};
 use tokio::io::AsyncReadExt;
 
 use super::super::forge::{Made, alone, authority, dated, server};
-use super::super::{PROVIDER, Trust, client_config, finding_inside};
+use super::super::{PROVIDER, Trust, client_config, finding};
+use crate::classify;
+use crate::model::Finding;
+
 use super::{BOTH, HOST, TLS12, TLS13, config, failed, serve, shake};
+
+/// The finding of the TLS error inside an error of reqwest, if there is one.
+fn finding_inside(error: &(dyn std::error::Error + 'static)) -> Option<Finding> {
+    classify::tls::inside(error).map(finding)
+}
 
 /// A server that wants a client certificate, with its root.
 async fn demanding(versions: &[&'static SupportedProtocolVersion]) -> (SocketAddr, Trust) {
