@@ -2,8 +2,9 @@
 
 use std::net::IpAddr;
 
-use crate::model::{Cause, Domain, Evidence, Finding, Moment, Outcome, Stage, Status, Step, Verdict, text};
+use crate::model::{Cause, Domain, Evidence, Moment, Outcome, Stage, Status, Verdict, text};
 
+use super::found::{Concern, Found, first_warning, lane_alone, status_at};
 use super::settle::{LaneView, Level, Policy, Said, Trouble};
 
 /// One endpoint of a registry and what its wire lane saw.
@@ -93,14 +94,6 @@ struct Circumstances<'a> {
     resolver_is_well: bool,
 }
 
-/// What is found of one registry.
-struct Found {
-    status: Status,
-    verdict: Option<Verdict>,
-    /// Whether the verdict is of a failure that was seen often enough.
-    is_confirmed: bool,
-}
-
 /// The judge's constants of one judgement.
 struct Bench<'p> {
     now: Moment,
@@ -119,14 +112,6 @@ enum Wire<'a> {
     Unknown,
     Serves(Option<Concern<'a>>),
     Fails(Trouble<'a>),
-}
-
-/// Something that does not stop a pull.
-#[derive(Clone, Copy)]
-struct Concern<'a> {
-    step: &'a Step,
-    finding: &'a Finding,
-    since: Moment,
 }
 
 // === impl Bench ===
@@ -275,78 +260,12 @@ impl Way<'_> {
     }
 }
 
-// === impl Concern ===
-
-impl Concern<'_> {
-    fn verdict(&self) -> Verdict {
-        verdict(self.step.stage, self.finding, self.since, "")
-    }
-}
-
 // === impl Found ===
 
 impl Found {
-    fn of(status: Status, verdict: Option<Verdict>) -> Found {
-        Found { status, verdict, is_confirmed: false }
-    }
-
-    fn up(concern: Option<Concern<'_>>) -> Found {
-        match concern {
-            Some(concern) => Found::of(Status::Degraded, Some(concern.verdict())),
-            None => Found::of(Status::Healthy, None),
-        }
-    }
-
-    fn down(trouble: &Trouble<'_>, tail: &str) -> Found {
-        let seen = match (trouble.level, trouble.recovering) {
-            (_, true) => " (the last round was good; one more and it is over)",
-            (Level::Suspected, false) => " (seen in one round, not confirmed yet)",
-            _ => "",
-        };
-        let verdict = verdict(trouble.step.stage, trouble.finding, trouble.since, &format!("{tail}{seen}"));
-        let is_confirmed = trouble.level == Level::Confirmed;
-        Found { status: status_at(trouble.level), verdict: Some(verdict), is_confirmed }
-    }
-
     fn seen_in(self, circumstances: &Circumstances<'_>) -> Found {
         Found { verdict: self.verdict.map(|verdict| in_the_light_of(verdict, circumstances)), ..self }
     }
-}
-
-fn status_at(level: Level) -> Status {
-    match level {
-        Level::Good => Status::Healthy,
-        Level::Suspected => Status::Degraded,
-        Level::Confirmed => Status::Failing,
-    }
-}
-
-fn verdict(stage: Stage, finding: &Finding, since: Moment, tail: &str) -> Verdict {
-    Verdict {
-        cause: finding.cause,
-        stage,
-        place: finding.place.clone(),
-        summary: text::clean(&format!("{}{tail}", finding.text), text::MAX_TEXT),
-        hint: finding.hint.clone(),
-        since: since.wall,
-    }
-}
-
-/// The status and verdict of a lane that stands for itself.
-fn lane_alone(lane: Option<&LaneView<'_>>, said: &Said<'_>) -> (Status, Option<Verdict>) {
-    if let Some(trouble) = &said.trouble {
-        let Found { status, verdict, .. } = Found::down(trouble, "");
-        return (status, verdict);
-    }
-    match lane.and_then(|lane| first_warning(lane, said)) {
-        Some(concern) => (Status::Degraded, Some(concern.verdict())),
-        None => (Status::Healthy, None),
-    }
-}
-
-fn first_warning<'a>(lane: &LaneView<'a>, said: &Said<'a>) -> Option<Concern<'a>> {
-    let (step, finding) = said.evidence.warnings().next()?;
-    Some(Concern { step, finding, since: lane.warned_since.unwrap_or(said.evidence.at) })
 }
 
 /// Whether the node's own trouble is why a pull fails with `cause`.

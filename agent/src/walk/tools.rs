@@ -285,7 +285,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_stage_that_hangs_is_told_before_its_round_is_cut() {
         // The time-out is as long as the interval.
-        let config = load_bytes(b"interval: 2s", &|_| Err(std::io::ErrorKind::NotFound.into())).unwrap();
+        let config = load_bytes(b"interval: 2s", &|_| Err(io::ErrorKind::NotFound.into())).unwrap();
         assert_eq!(config.timeout, config.interval);
         let tools = Tools::new(&config, Clock::start());
         let mut seen = Recorder::begin("a.test", tools.timeout, tools.round);
