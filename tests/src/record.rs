@@ -49,7 +49,7 @@ pub fn record(name: &str, scenario: &mut Scenario, bench: &Bench) -> Fallible<Ve
     for (registry, cause) in causes(scenario) {
         let Some((from, message)) = runtime.block_on(pull(scenario, &world, &registry))? else { continue };
         let message = steady(&message, &world, OffsetDateTime::from(SystemTime::now()));
-        let told = scenario.text.iter().find(|text| text.words.as_ref().is_none_or(|w| message.contains(w)));
+        let told = scenario.text.as_ref();
         rows.push(Row {
             cause: told.map_or(cause, |text| text.cause.clone()),
             note: told.map(|text| text.note.clone()),

@@ -25,17 +25,14 @@ pub struct Scenario {
     pub expect: expect::Expect,
     /// What `pullscope agent` must show after two rounds; none: only `check` is run.
     pub agent: Option<expect::Agent>,
-    /// What containerd's error text can say of the fault, where that is not the verdict; the first that fits counts.
-    #[serde(default)]
-    pub text: Vec<Text>,
+    /// What containerd's error text can say of the fault, where that is not the verdict.
+    pub text: Option<Text>,
 }
 
 /// What an error text can say.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Text {
-    /// Only of texts with these words in them; none: of all.
-    pub words: Option<String>,
     /// The cause that the text supports.
     pub cause: String,
     /// Why it is no better.
@@ -238,7 +235,7 @@ impl Scenario {
             return Err("disk and present need containerd = \"own\"".into());
         }
         scenario.expect.check_labels()?;
-        for text in &scenario.text {
+        if let Some(text) = &scenario.text {
             Cause::from_label(&text.cause).ok_or_else(|| format!("no such cause: {}", text.cause))?;
         }
         Ok(scenario)
@@ -320,7 +317,7 @@ mod tests {
 
     #[test]
     fn a_cause_that_no_text_can_have_is_refused() {
-        check("about = 'x'\n[expect]\nexit = 1\n[[text]]\ncause = 'bad'\nnote = 'why'", Err("bad"));
+        check("about = 'x'\n[expect]\nexit = 1\n[text]\ncause = 'bad'\nnote = 'why'", Err("bad"));
     }
 
     #[test]
