@@ -20,8 +20,9 @@ pub fn compare(samples: &[Sample]) -> Checked<()> {
         return Err(Stop::Undecided("no registry has told its time yet".into(), Seen::default()));
     };
     // The header has whole seconds, and was true when the answer was written.
-    let seen =
-        Seen::detail(format!("within {:.0} s of {} registries", worst.offset.abs().ceil(), samples.len()));
+    let count =
+        if samples.len() == 1 { "1 registry".to_owned() } else { format!("{} registries", samples.len()) };
+    let seen = Seen::detail(format!("within {:.0} s of {count}", worst.offset.abs().ceil()));
     let side = if worst.offset > 0.0 { "behind" } else { "ahead of" };
     let finding = |who: String| {
         Finding::new(clock::cause(), format!("this node's clock is {:.0} s {side} {who}", worst.offset.abs()))
@@ -70,5 +71,6 @@ mod tests {
     fn clocks_that_agree_pass_without_a_word_of_warning() {
         let pass = compare(&samples(&[0.4, -1.0])).expect("they agree");
         assert_eq!((pass.warning, pass.seen.detail.as_str()), (None, "within 1 s of 2 registries"));
+        assert_eq!(compare(&samples(&[0.4])).expect("it agrees").seen.detail, "within 1 s of 1 registry");
     }
 }
