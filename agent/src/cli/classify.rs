@@ -107,7 +107,8 @@ fn answer(message: &str, output: Output) -> String {
                 let others: Vec<&str> = also.iter().map(|c| c.label()).collect();
                 row.push_str(&format!("  or:   {}\n", others.join(", ")));
             }
-            row + &format!("  text: {}\n  do:   {advice}\n", text::clean(&shown, text::MAX_TEXT))
+            let text = text::clean(&shown, text::MAX_TEXT);
+            row + &format!("  text: {text}\n  do:   {advice}\n  more: {}\n", cause.page())
         }
     }
 }

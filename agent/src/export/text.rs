@@ -146,6 +146,7 @@ fn explain(out: &mut String, verdict: &Verdict) {
     );
     let _ = writeln!(out, "  what: {}", verdict.summary);
     let _ = writeln!(out, "  do:   {}", verdict.advice());
+    let _ = writeln!(out, "  more: {}", verdict.cause.page());
 }
 
 fn steps(out: &mut String, indent: &str, evidence: &Evidence, paint: Paint) {

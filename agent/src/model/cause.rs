@@ -275,6 +275,11 @@ impl Cause {
             .collect()
     }
 
+    /// Where the documentation tells more of it.
+    pub fn page(self) -> String {
+        format!("docs/causes.md#{}", self.label())
+    }
+
     /// The cause with this label.
     pub fn from_label(label: &str) -> Option<Cause> {
         Cause::ALL.iter().copied().find(|cause| cause.label() == label)
