@@ -4,5 +4,7 @@
 pub mod credentials;
 pub mod docker_config;
 mod endpoint;
+mod told;
 
-pub use endpoint::Endpoint;
+pub use endpoint::{Capabilities, ClientPair, Endpoint, TlsSettings};
+pub use told::{Bite, Fault, Generation, Legacy, LegacyHost, Told, Way};
