@@ -7,7 +7,7 @@ use crate::classify::os;
 use crate::containerd::credentials::{Credentials, Secret};
 use crate::model::Finding;
 use crate::stages::http::script::{Act, Script, elsewhere, elsewhere_within, say};
-use crate::stages::http::{Conversation, Elsewhere};
+use crate::stages::http::{Conversation, Elsewhere, Url};
 use crate::stages::{Checked, Stop};
 
 const PASSWORD: &str = "hunter22&co";
@@ -205,7 +205,7 @@ async fn a_realm_that_is_none_is_not_a_registry() {
 async fn credentials_do_not_leave_tls() {
     let script = Script::play(vec![say("200 OK", "", TOKEN)]).await;
     let stream = tokio::net::TcpStream::connect(script.address).await.unwrap();
-    let mut c = Conversation::begin(stream, "https://reg.test".parse().unwrap()).await.unwrap();
+    let mut c = Conversation::begin(stream, Url::parse("https://reg.test").unwrap()).await.unwrap();
     let credentials = alice();
     let checked = authorize(
         &mut c,

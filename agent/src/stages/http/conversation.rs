@@ -4,7 +4,7 @@ use std::future::Future;
 use std::pin::{Pin, pin};
 use std::task::{Context, Waker};
 
-use ::http::header::{HOST, HeaderValue, USER_AGENT};
+use ::http::header::{HOST, HeaderValue, PROXY_AUTHORIZATION, USER_AGENT};
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
@@ -13,7 +13,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::bounded::{Allowance, Bounded};
-use super::{Answer, Ask, BODY_PATIENCE, MAX_BODY, MAX_HEAD, MAX_HEADERS, Url, finding, place};
+use super::{Answer, Ask, BODY_PATIENCE, Base, MAX_BODY, MAX_HEAD, MAX_HEADERS, Url, finding, place};
 use crate::stages::{Seen, Stop};
 
 /// A stream to the endpoint: TCP, or TLS over it.
@@ -41,7 +41,7 @@ struct Wire {
 
 /// A conversation with one endpoint: one request at a time, over one stream as long as the server lets it stand.
 pub struct Conversation {
-    home: Url,
+    base: Base,
     wire: Option<Wire>,
     opener: Option<Opener>,
 }
@@ -49,13 +49,14 @@ pub struct Conversation {
 // === impl Conversation ===
 
 impl Conversation {
-    /// Begins over `stream`; `home` is the endpoint's base URL, whose authority becomes the `Host`.
+    /// Begins over `stream`; the authority of `base` becomes the `Host`.
     ///
     /// # Errors
     /// When the stream does not even take the beginning.
-    pub async fn begin(stream: impl Io, home: Url) -> Result<Conversation, Stop> {
-        let wire = Wire::over(Box::new(stream), &home).await?;
-        Ok(Conversation { home, wire: Some(wire), opener: None })
+    pub async fn begin(stream: impl Io, base: impl Into<Base>) -> Result<Conversation, Stop> {
+        let base = base.into();
+        let wire = Wire::over(Box::new(stream), &base.home).await?;
+        Ok(Conversation { base, wire: Some(wire), opener: None })
     }
 
     /// How another stream is opened, should the server close this one after an answer.
@@ -67,7 +68,12 @@ impl Conversation {
 
     /// The endpoint's base URL.
     pub fn home(&self) -> &Url {
-        &self.home
+        &self.base.home
+    }
+
+    /// Whether the API stands at `/v2`, as a registry's own does; a mirror's may stand anywhere.
+    pub fn is_at_v2(&self) -> bool {
+        self.base.api == "/v2"
     }
 
     /// Whether the next request can go over the stream that carried the last.
@@ -86,25 +92,24 @@ impl Conversation {
     /// # Errors
     /// The stream's error as a finding; undecided, when the server closed it and no other can be opened.
     pub async fn send(&mut self, ask: &Ask) -> Result<Answer, Stop> {
-        let doing = format!("{} {} on {}", ask.method, ask.path, place(&self.home));
-        let request = self.request(ask)?;
+        let url = self.base.url(&ask.path).map_err(|error| unsayable(ask, &error))?;
+        let home = self.base.home.clone();
+        let doing = format!("{} {} on {}", ask.method, url.path(), place(&home));
+        let request = self.request(ask, &url)?;
         // Taken out: whoever gives up waiting in the middle of an exchange drops the stream with it.
         let mut wire = match self.wire.take().and_then(Wire::if_open) {
             Some(wire) => wire,
             None => self.open().await?,
         };
-        let mut result = wire.exchange(request.clone(), &self.home).await;
+        let mut result = wire.exchange(request.clone(), &url).await;
         if let Err(error) = &result
             && wire.used
             && !error.is_parse()
         {
             wire = self.open().await?;
-            result = wire.exchange(request, &self.home).await;
+            result = wire.exchange(request, &url).await;
         }
-        let (mut answer, over) = result.map_err(|error| finding(&error, &doing, &place(&self.home)))?;
-        if let Ok(url) = self.home.join(&ask.path) {
-            answer.url = url;
-        }
+        let (answer, over) = result.map_err(|error| finding(&error, &doing, &place(&home)))?;
         if answer.whole && !over {
             wire.used = true;
             self.wire = Some(wire);
@@ -112,28 +117,35 @@ impl Conversation {
         Ok(answer)
     }
 
-    fn request(&self, ask: &Ask) -> Result<::http::Request<Empty<Bytes>>, Stop> {
-        let unsayable = |error: ::http::Error| {
-            Stop::Undecided(format!("{} cannot be asked for: {error}", ask.path), Seen::default())
+    fn request(&self, ask: &Ask, url: &Url) -> Result<::http::Request<Empty<Bytes>>, Stop> {
+        let Base { headers, proxied, .. } = &self.base;
+        let target = match proxied {
+            Some(_) => url.to_string(),
+            None => url.query().map_or(url.path().to_owned(), |query| format!("{}?{query}", url.path())),
         };
         let mut request = ::http::Request::builder()
             .method(ask.method.clone())
-            .uri(ask.path.as_str())
-            .header(HOST, place(&self.home))
+            .uri(target)
+            .header(HOST, place(url))
             .body(Empty::new())
-            .map_err(unsayable)?;
-        request.headers_mut().extend(ask.headers.clone());
-        request.headers_mut().insert(USER_AGENT, HeaderValue::from_static(super::USER_AGENT));
+            .map_err(|error| unsayable(ask, &error))?;
+        let fields = request.headers_mut();
+        fields.insert(USER_AGENT, HeaderValue::from_static(super::USER_AGENT));
+        fields.extend(headers.clone());
+        fields.extend(ask.headers.clone());
+        if let Some(value) = proxied.as_ref().and_then(|proxied| proxied.authorization.clone()) {
+            fields.insert(PROXY_AUTHORIZATION, value);
+        }
         Ok(request)
     }
 
     async fn open(&mut self) -> Result<Wire, Stop> {
         let Some(opener) = &mut self.opener else {
-            let why = format!("{} closed the connection after its answer", place(&self.home));
+            let why = format!("{} closed the connection after its answer", place(&self.base.home));
             return Err(Stop::Undecided(why, Seen::default()));
         };
         let stream = opener().await?;
-        Wire::over(stream, &self.home).await
+        Wire::over(stream, &self.base.home).await
     }
 }
 
@@ -162,7 +174,7 @@ impl Wire {
     async fn exchange(
         &mut self,
         request: ::http::Request<Empty<Bytes>>,
-        home: &Url,
+        url: &Url,
     ) -> Result<(Answer, bool), hyper::Error> {
         let Wire { sender, connection, allowance, .. } = self;
         allowance.renew();
@@ -170,7 +182,7 @@ impl Wire {
             let response = sender.send_request(request).await?;
             let (head, body) = response.into_parts();
             let (body, whole) = read(body).await;
-            Ok(Answer { url: home.clone(), status: head.status, headers: head.headers, body, whole })
+            Ok(Answer { url: url.clone(), status: head.status, headers: head.headers, body, whole })
         });
         let mut ended = None;
         let answer: Result<Answer, hyper::Error> = loop {
@@ -188,6 +200,10 @@ impl Wire {
             (answer, _) => answer.map(|answer| (answer, over)),
         }
     }
+}
+
+fn unsayable(ask: &Ask, error: &dyn std::fmt::Display) -> Stop {
+    Stop::Undecided(format!("{} cannot be asked for: {error}", ask.path), Seen::default())
 }
 
 /// Reads a body: its first [`MAX_BODY`] bytes, and whether that was all.

@@ -35,12 +35,34 @@ const BODY_PATIENCE: Duration = Duration::from_secs(2);
 /// How this agent names itself to registries.
 const USER_AGENT: &str = concat!("pullscope/", env!("CARGO_PKG_VERSION"));
 
+/// Where an endpoint's requests go, and what every one of them carries.
+#[derive(Clone, Debug)]
+pub struct Base {
+    /// Scheme and authority; whatever path it has is not looked at.
+    pub home: Url,
+    /// What stands in the place of `/v2`.
+    pub api: String,
+    /// The `ns` of the query: whom a mirror is asked for.
+    pub namespace: Option<String>,
+    /// The endpoint's own header fields; those of a request come before them.
+    pub headers: HeaderMap,
+    /// Set where requests go to an HTTP proxy that passes them on: they name the whole URL then (RFC 9112 section 3.2.2).
+    pub proxied: Option<Proxied>,
+}
+
+/// What a proxy that passes requests on is shown.
+#[derive(Clone, Debug, Default)]
+pub struct Proxied {
+    /// The value of `Proxy-Authorization`.
+    pub authorization: Option<HeaderValue>,
+}
+
 /// A request's method, path and header fields, before they are put on a wire.
 #[derive(Clone, Debug)]
 pub struct Ask {
     /// `GET` or `HEAD`.
     pub method: Method,
-    /// From the root: `/v2/`.
+    /// Beginning with `/v2`, wherever the endpoint's API really stands.
     pub path: String,
     /// Beside `Host` and `User-Agent`, which are added.
     pub headers: HeaderMap,
@@ -59,6 +81,27 @@ impl Ask {
             self.headers.insert(::http::header::AUTHORIZATION, value.clone());
         }
         self
+    }
+}
+
+// === impl Base ===
+
+impl From<Url> for Base {
+    /// A registry without mirrors: its API stands at `/v2`.
+    fn from(home: Url) -> Base {
+        Base { home, api: "/v2".into(), namespace: None, headers: HeaderMap::new(), proxied: None }
+    }
+}
+
+impl Base {
+    /// The URL of `path`, which begins with `/v2`.
+    fn url(&self, path: &str) -> Result<Url, impl std::error::Error + use<>> {
+        let rest = path.strip_prefix("/v2").unwrap_or(path);
+        let mut url = self.home.join(&format!("{}{rest}", self.api));
+        if let (Ok(url), Some(namespace)) = (&mut url, &self.namespace) {
+            url.query_pairs_mut().append_pair("ns", namespace);
+        }
+        url
     }
 }
 

@@ -1,11 +1,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::http::Method;
+use ::http::header::ACCEPT;
+use ::http::{HeaderMap, HeaderValue, Method};
 use tokio::time::timeout;
 
 use super::script::{Act, Script, elsewhere, elsewhere_with, elsewhere_within, say};
-use super::{Answer, Ask, Elsewhere, FindingError, MAX_BODY, Trip, Url, is_same_party};
+use super::{
+    Answer, Ask, Base, Conversation, Elsewhere, FindingError, MAX_BODY, Proxied, Trip, Url, is_same_party,
+};
 use crate::classify::{http, os};
 use crate::model::Finding;
 use crate::stages::Stop;
@@ -160,12 +163,36 @@ async fn silence_is_left_to_the_callers_clock() {
     assert!(!c.is_open(), "a stream with an answer under way is not used again");
 }
 
+/// The request line and the head of a `HEAD` of a manifest, asked at `base`.
+async fn asked_at(base: impl FnOnce(Base) -> Base) -> String {
+    let script = Script::play(vec![say("200 OK", "", "")]).await;
+    let stream = tokio::net::TcpStream::connect(script.address).await.unwrap();
+    let mut c = Conversation::begin(stream, base(script.url().into())).await.unwrap();
+    let answer = c.send(&Ask::new(Method::HEAD, "/v2/a/manifests/1")).await.unwrap();
+    assert_eq!(answer.place(), script.address.to_string());
+    script.asked().remove(0)
+}
+
 #[tokio::test]
-async fn a_path_that_no_request_can_hold_is_undecided() {
-    let script = Script::play(vec![]).await;
-    let mut c = script.conversation().await;
-    let result = c.send(&Ask::new(Method::GET, "/v2/a b\n")).await;
-    assert!(matches!(result, Err(Stop::Undecided(..))));
+async fn a_mirror_is_asked_below_its_own_path_and_told_for_whom() {
+    let head = asked_at(|base| Base {
+        api: "/proxy/v2".into(),
+        namespace: Some("docker.io:443".into()),
+        headers: HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static("text/odd"))]),
+        ..base
+    })
+    .await;
+    assert!(head.starts_with("HEAD /proxy/v2/a/manifests/1?ns=docker.io%3A443 HTTP/1.1\r\n"), "{head}");
+    assert!(head.contains("accept: text/odd"), "{head}");
+}
+
+#[tokio::test]
+async fn a_proxy_that_passes_on_is_told_the_whole_url_and_who_asks() {
+    let shown = Proxied { authorization: Some(HeaderValue::from_static("Basic YTpi")) };
+    let head = asked_at(|base| Base { proxied: Some(shown), ..base }).await;
+    assert!(head.starts_with("HEAD http://127.0.0.1:"), "{head}");
+    assert!(head.contains("/v2/a/manifests/1 HTTP/1.1\r\n"), "{head}");
+    assert!(head.contains("proxy-authorization: Basic YTpi"), "{head}");
 }
 
 #[tokio::test]

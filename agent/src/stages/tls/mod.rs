@@ -13,17 +13,17 @@ mod tests;
 #[cfg(test)]
 mod truth;
 
-use std::io;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, LazyLock};
 use std::time::SystemTime;
+use std::{fmt, io};
 
 use rustls::client::Resumption;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::sign::CertifiedKey;
 use rustls::{CipherSuite, ClientConfig, ProtocolVersion};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -49,12 +49,19 @@ static PROVIDER: LazyLock<Arc<CryptoProvider>> = LazyLock::new(|| {
     Arc::new(provider)
 });
 
-/// Whom a registry's certificate must lead to. Cheap to clone and to add to: the certificates are shared.
-/// The default is nobody.
+/// What handshakes with a registry go by: whom its certificate must lead to, and what it is shown. Cheap to clone and to
+/// add to: the certificates are shared. The default trusts nobody.
 #[derive(Clone, Debug, Default)]
 pub struct Trust {
     roots: Roots,
+    identity: Option<Identity>,
+    /// The server's certificate is not looked at.
+    is_blind: bool,
 }
+
+/// A client certificate with its key, for a server that asks for one.
+#[derive(Clone)]
+pub struct Identity(Arc<CertifiedKey>);
 
 // === impl Trust ===
 
@@ -67,7 +74,7 @@ impl Trust {
         let found = rustls_native_certs::load_native_certs();
         let roots = Roots::default().plus(found.certs);
         if !roots.is_empty() {
-            return Ok(Trust { roots });
+            return Ok(Trust { roots, ..Trust::default() });
         }
         let why = found.errors.first().map_or_else(String::new, |error| format!(" ({error})"));
         Err(format!(
@@ -80,7 +87,7 @@ impl Trust {
     /// # Errors
     /// A sentence, when there is none in it.
     pub fn from_pem(pem: &[u8]) -> Result<Trust, String> {
-        Trust { roots: Roots::default() }.plus_pem(pem)
+        Trust::default().plus_pem(pem)
     }
 
     /// The certificates of `pem` too, as containerd adds a host's `ca` to the system's pool. As in Go, what cannot be
@@ -94,9 +101,55 @@ impl Trust {
         let is_known =
             || CertificateDer::pem_slice_iter(pem).any(|der| der.is_ok_and(|der| self.roots.holds(&der)));
         if roots.len() > self.roots.len() || is_known() {
-            return Ok(Trust { roots });
+            return Ok(Trust { roots, ..self.clone() });
         }
         Err("there is no certificate in it that can be read (PEM, BEGIN CERTIFICATE)".into())
+    }
+
+    /// Shows `identity` to a server that asks for a client certificate.
+    #[must_use]
+    pub fn showing(self, identity: Identity) -> Trust {
+        Trust { identity: Some(identity), ..self }
+    }
+
+    /// Looks at no certificate (`skip_verify`).
+    #[must_use]
+    pub fn blind(self) -> Trust {
+        Trust { is_blind: true, ..self }
+    }
+}
+
+// === impl Identity ===
+
+impl Identity {
+    /// Reads a client certificate with its chain, and its key; both in PEM, perhaps in the same file.
+    ///
+    /// # Errors
+    /// A sentence, without a byte of the key.
+    pub fn from_pem(certificate: &[u8], key: &[u8]) -> Result<Identity, String> {
+        let chain: Vec<_> =
+            CertificateDer::pem_slice_iter(certificate).collect::<Result<_, _>>().unwrap_or_default();
+        if chain.is_empty() {
+            return Err("there is no client certificate in it that can be read".into());
+        }
+        let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| "there is no key in it that can be read")?;
+        let key = PROVIDER
+            .key_provider
+            .load_private_key(key)
+            .map_err(|_| "its key is of a kind that this agent cannot use")?;
+        let certified = CertifiedKey::new(chain, key);
+        match certified.keys_match() {
+            Ok(()) | Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => {
+                Ok(Identity(Arc::new(certified)))
+            }
+            Err(_) => Err("its key does not belong to its certificate".into()),
+        }
+    }
+}
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Identity(…)")
     }
 }
 
@@ -106,12 +159,12 @@ impl Trust {
 /// # Errors
 /// Failed where containerd would fail, with the earliest expiry read all the same; undecided where Go can check what
 /// this agent cannot.
-pub async fn handshake(
-    stream: TcpStream,
+pub async fn handshake<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: S,
     name: &str,
     trust: &Trust,
     now: SystemTime,
-) -> Checked<TlsStream<TcpStream>> {
+) -> Checked<TlsStream<S>> {
     let Some(server) = server_name(name) else {
         let why = format!(
             "this agent cannot ask for {name} in a TLS handshake: it is neither a host name nor an address"
@@ -119,22 +172,26 @@ pub async fn handshake(
         return Err(Stop::Undecided(why, Seen::default()));
     };
     let recorder = Arc::new(Recorder::default());
-    let asked = Arc::new(AskedForCertificate::default());
+    let asked = Arc::new(AskedForCertificate::showing(trust.identity.clone()));
     let connector = TlsConnector::from(Arc::new(config(recorder.clone(), asked.clone())));
     let result = connector.connect(server, stream).await;
 
     let judgement = recorder.chain().map(|chain| judge(chain, &trust.roots, name, now));
     let version = result.as_ref().ok().and_then(|stream| stream.get_ref().1.protocol_version());
-    let is_asked = asked.0.load(Ordering::Relaxed);
-    let seen = seen(judgement.as_ref(), version, is_asked);
+    let is_asked = asked.is_asked();
+    let seen = seen(judgement.as_ref(), version, is_asked, trust);
+    let rejected = judgement.as_ref().filter(|_| !trust.is_blind).and_then(Judgement::rejected);
     // The certificates' faults come first: Go looks at them before the server can refuse anything.
-    if let Some(rejected) = judgement.as_ref().and_then(Judgement::rejected) {
+    if let Some(rejected) = rejected {
         return Err(Stop::Failed(rejected.finding(), seen));
     }
     let stream = match result {
         Ok(stream) => stream,
-        Err(error) => return Err(broken(&error, name, is_asked, seen)),
+        Err(error) => return Err(broken(&error, name, is_asked && trust.identity.is_none(), seen)),
     };
+    if trust.is_blind {
+        return Ok(Pass::new(stream, seen));
+    }
     let Some(judgement) = judgement else {
         return Err(Stop::Undecided("the handshake ended without a certificate".into(), seen));
     };
@@ -147,8 +204,11 @@ pub async fn handshake(
 /// A configuration for requests over other connections (tokens, redirects): it enforces what [`handshake`] judges,
 /// and a rejected chain is found again by [`finding`].
 pub fn client_config(trust: &Trust) -> Arc<ClientConfig> {
-    let enforcer = Arc::new(Enforcer::new(trust.roots.clone()));
-    Arc::new(config(enforcer, Arc::new(AskedForCertificate::default())))
+    let asked = Arc::new(AskedForCertificate::showing(trust.identity.clone()));
+    Arc::new(match trust.is_blind {
+        true => config(Arc::new(Recorder::default()), asked),
+        false => config(Arc::new(Enforcer::new(trust.roots.clone())), asked),
+    })
 }
 
 /// The finding of a TLS error that was met after the handshake or in another client. TLS 1.3 tells a missing client
@@ -181,14 +241,23 @@ fn server_name(name: &str) -> Option<ServerName<'static>> {
     ServerName::try_from(bare).ok().map(|name| name.to_owned())
 }
 
-fn seen(judgement: Option<&Judgement>, version: Option<ProtocolVersion>, is_asked: bool) -> Seen {
+fn seen(
+    judgement: Option<&Judgement>,
+    version: Option<ProtocolVersion>,
+    is_asked: bool,
+    trust: &Trust,
+) -> Seen {
     let version = match version {
         Some(ProtocolVersion::TLSv1_3) => Some("TLS 1.3".to_owned()),
         Some(ProtocolVersion::TLSv1_2) => Some("TLS 1.2".to_owned()),
         _ => None,
     };
-    let asks = is_asked.then(|| "asks for a client certificate".to_owned());
-    let parts = [version, judgement.map(Judgement::detail), asks];
+    let asks = is_asked.then(|| {
+        let ending = if trust.identity.is_some() { ", and was shown one" } else { "" };
+        format!("asks for a client certificate{ending}")
+    });
+    let blind = trust.is_blind.then(|| "not verified (skip_verify)".to_owned());
+    let parts = [version, judgement.map(Judgement::detail), blind, asks];
     let readings =
         judgement.and_then(Judgement::not_after).map(|at| (Reading::TlsNotAfter, at)).into_iter().collect();
     Seen { detail: parts.into_iter().flatten().collect::<Vec<_>>().join(", "), readings, fact: None }

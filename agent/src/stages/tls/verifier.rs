@@ -1,5 +1,5 @@
-//! What the TLS library asks: a recorder that lets every chain pass, an enforcer that does not, and the answer "none" to
-//! the question for a client certificate.
+//! What the TLS library asks: a recorder that lets every chain pass, an enforcer that does not, and the answer to the
+//! question for a client certificate.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -11,6 +11,7 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::sign::CertifiedKey;
 use rustls::{CertificateError, DigitallySignedStruct, Error, OtherError, SignatureScheme};
 
+use super::Identity;
 use crate::classify::tls::{Roots, SCHEMES, check_handshake, judge};
 
 /// Keeps the chain of one handshake and lets it go on.
@@ -25,9 +26,12 @@ pub(super) struct Enforcer {
     roots: Roots,
 }
 
-/// Whether the server asked for a client certificate. It gets none.
-#[derive(Debug, Default)]
-pub(super) struct AskedForCertificate(pub(super) AtomicBool);
+/// Whether the server asked for a client certificate, and the one that it gets.
+#[derive(Debug)]
+pub(super) struct AskedForCertificate {
+    asked: AtomicBool,
+    shown: Option<Identity>,
+}
 
 // === impl Recorder ===
 
@@ -127,14 +131,24 @@ impl ServerCertVerifier for Enforcer {
 
 // === impl AskedForCertificate ===
 
+impl AskedForCertificate {
+    pub(super) fn showing(shown: Option<Identity>) -> AskedForCertificate {
+        AskedForCertificate { asked: AtomicBool::new(false), shown }
+    }
+
+    pub(super) fn is_asked(&self) -> bool {
+        self.asked.load(Ordering::Relaxed)
+    }
+}
+
 impl ResolvesClientCert for AskedForCertificate {
     fn resolve(&self, _roots: &[&[u8]], _schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
-        self.0.store(true, Ordering::Relaxed);
-        None
+        self.asked.store(true, Ordering::Relaxed);
+        self.shown.as_ref().map(|identity| Arc::clone(&identity.0))
     }
 
     fn has_certs(&self) -> bool {
-        false
+        self.shown.is_some()
     }
 }
 
