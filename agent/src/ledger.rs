@@ -22,7 +22,7 @@ pub const PULL_BUCKETS: [f64; 7] = [0.25, 1.0, 2.5, 10.0, 30.0, 60.0, 120.0];
 pub struct Watched {
     /// Its name.
     pub registry: RegistryName,
-    /// Base URL and role of each endpoint.
+    /// Base URL and role of each endpoint; empty until the runtime's configuration has told them.
     pub endpoints: Vec<(String, Role)>,
 }
 
@@ -68,7 +68,7 @@ pub struct Histogram {
 #[derive(Clone, Debug)]
 pub struct Ledger {
     policy: Policy,
-    watched: Arc<[Watched]>,
+    watched: Arc<Vec<Watched>>,
     node: Option<Arc<Cell>>,
     /// One for each that is watched, in the same order.
     registries: Vec<Cells>,
@@ -78,6 +78,8 @@ pub struct Ledger {
 /// What was seen of one registry.
 #[derive(Clone, Debug, Default)]
 struct Cells {
+    /// What the runtime is told of it.
+    way: Option<Arc<Cell>>,
     /// One for each endpoint, in the same order.
     wires: Vec<Option<Arc<Cell>>>,
     pull: Option<Arc<Cell>>,
@@ -137,36 +139,65 @@ pub struct EndpointView<'a> {
 impl Ledger {
     /// An empty ledger for what is watched.
     pub fn new(policy: Policy, watched: Vec<Watched>) -> Ledger {
-        let registries =
-            watched.iter().map(|w| Cells { wires: vec![None; w.endpoints.len()], pull: None }).collect();
+        let registries = watched.iter().map(Cells::of).collect();
         Ledger { policy, watched: watched.into(), node: None, registries, tallies: Arc::default() }
     }
 
-    /// Writes one piece of evidence. What is about none of the watched subjects is passed over.
+    /// Writes one piece of evidence. Evidence of where a registry's endpoints are says what is watched from now on;
+    /// what is about none of the watched subjects is passed over.
     pub fn record(&mut self, evidence: Evidence) {
         let policy = self.policy;
-        let Some(slot) = self.slot(&evidence.subject) else { return };
+        if let (Some(registry), Some(endpoints)) = (evidence.subject.registry(), endpoints_of(&evidence)) {
+            self.watch(registry, endpoints);
+        }
+        let Some(slot) = self.slot(&evidence) else { return };
         let evidence = Arc::new(evidence);
         *slot = Some(Arc::new(Cell::after(slot.as_deref(), &policy, Arc::clone(&evidence))));
         Arc::make_mut(&mut self.tallies).count(&evidence);
     }
 
-    fn slot(&mut self, subject: &Subject) -> Option<&mut Option<Arc<Cell>>> {
-        let Some(registry) = subject.registry() else { return Some(&mut self.node) };
+    /// Watches `registry` at `endpoints`. What was seen of an endpoint that stays is kept.
+    fn watch(&mut self, registry: &RegistryName, endpoints: &[(String, Role)]) {
+        let at = self.watched.iter().position(|w| w.registry == *registry);
+        if at.is_some_and(|at| self.watched[at].endpoints == endpoints) {
+            return;
+        }
+        let watched = Watched { registry: registry.clone(), endpoints: endpoints.to_vec() };
+        let Some(at) = at else {
+            self.registries.push(Cells::of(&watched));
+            Arc::make_mut(&mut self.watched).push(watched);
+            return;
+        };
+        let (before, cells) = (&self.watched[at].endpoints, &mut self.registries[at]);
+        let seen = |endpoint: &(String, Role)| {
+            before.iter().position(|b| b == endpoint).and_then(|at| cells.wires[at].clone())
+        };
+        cells.wires = endpoints.iter().map(seen).collect();
+        Arc::make_mut(&mut self.watched)[at] = watched;
+    }
+
+    fn slot(&mut self, evidence: &Evidence) -> Option<&mut Option<Arc<Cell>>> {
+        let Some(registry) = evidence.subject.registry() else { return Some(&mut self.node) };
         let at = self.watched.iter().position(|w| w.registry == *registry)?;
-        match subject {
-            Subject::Endpoint { url, role, .. } => {
+        let cells = &mut self.registries[at];
+        match (&evidence.subject, evidence.lane) {
+            (Subject::Endpoint { url, role, .. }, _) => {
                 let is_it = |(u, r): &(String, Role)| u == url && r == role;
                 let endpoint = self.watched[at].endpoints.iter().position(is_it)?;
-                self.registries[at].wires.get_mut(endpoint)
+                cells.wires.get_mut(endpoint)
             }
-            _ => Some(&mut self.registries[at].pull),
+            (_, Lane::Node) => Some(&mut cells.way),
+            _ => Some(&mut cells.pull),
         }
     }
 
     /// Whether every registry had its first round.
     pub fn is_ready(&self) -> bool {
-        self.registries.iter().flat_map(|cells| &cells.wires).all(Option::is_some)
+        let had_one = |cells: &Cells| {
+            let is_known = cells.way.is_some() || !cells.wires.is_empty();
+            is_known && cells.wires.iter().all(Option::is_some)
+        };
+        self.registries.iter().all(had_one)
     }
 
     /// What is shown at `now`.
@@ -231,6 +262,10 @@ impl Ledger {
 // === impl Cells ===
 
 impl Cells {
+    fn of(watched: &Watched) -> Cells {
+        Cells { wires: vec![None; watched.endpoints.len()], ..Cells::default() }
+    }
+
     fn facts<'a>(&'a self, watched: &'a Watched) -> RegistryFacts<'a> {
         let endpoints = watched
             .endpoints
@@ -238,7 +273,8 @@ impl Cells {
             .zip(&self.wires)
             .map(|((url, _), cell)| EndpointFacts { url, lane: cell.as_deref().map(Cell::lane) })
             .collect();
-        RegistryFacts { endpoints, pull: self.pull.as_deref().map(Cell::lane) }
+        let way = self.way.as_deref().map(Cell::lane);
+        RegistryFacts { way, endpoints, pull: self.pull.as_deref().map(Cell::lane) }
     }
 }
 
@@ -285,8 +321,14 @@ impl Cell {
 impl Tallies {
     fn count(&mut self, evidence: &Evidence) {
         let registry = evidence.subject.registry().map_or_else(String::new, |r| r.as_str().to_owned());
-        // A registry's round ends with its own endpoint, whatever the number of its mirrors.
-        if !matches!(evidence.subject, Subject::Endpoint { role: Role::Mirror, .. }) {
+        // A registry's round ends with its own endpoint, whatever the number of its mirrors; how it is reached is found
+        // out before, and is no round of the node's.
+        let is_round = match &evidence.subject {
+            Subject::Endpoint { role, .. } => *role == Role::Registry,
+            Subject::Registry(_) => evidence.lane == Lane::Pull,
+            Subject::Node => true,
+        };
+        if is_round {
             *self.rounds.entry((registry.clone(), evidence.lane)).or_default() += 1;
         }
         for step in &evidence.steps {
@@ -340,6 +382,13 @@ impl RegistryView<'_> {
 fn runtime_of(evidence: &Evidence) -> Option<&RuntimeInfo> {
     evidence.steps.iter().find_map(|step| match &step.fact {
         Some(Fact::Runtime(info)) => Some(info),
+        _ => None,
+    })
+}
+
+fn endpoints_of(evidence: &Evidence) -> Option<&[(String, Role)]> {
+    evidence.steps.iter().find_map(|step| match &step.fact {
+        Some(Fact::Endpoints(endpoints)) => Some(endpoints.as_slice()),
         _ => None,
     })
 }

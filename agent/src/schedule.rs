@@ -81,22 +81,33 @@ pub async fn run(
 
     let node = Arc::clone(&walker);
     let beat = Beat { first: Duration::ZERO, period: config.interval, retry: config.interval };
-    let look = move || Arc::clone(&node).node();
+    let look = move || {
+        let round = Arc::clone(&node).node();
+        async move { Some(round.await) }
+    };
     lanes.spawn(keep(beat, fence, evidence.clone(), Arc::clone(&pulse), look));
 
     for target in walker.targets() {
         let spread = SPREAD.min(config.interval / 2);
         let first = offset(&config.node, target.name().as_str(), spread);
         let beat = Beat { first, period: config.interval, retry: config.interval };
-        for endpoint in target.endpoints() {
-            let (walker, target, endpoint) = (Arc::clone(&walker), Arc::clone(target), endpoint.clone());
-            let look = move || Arc::clone(&walker).wire(Arc::clone(&target), endpoint.clone());
-            lanes.spawn(keep(beat, fence, evidence.clone(), Arc::clone(&pulse), look));
-        }
+        let (wires, wired, seen) = (Arc::clone(&walker), Arc::clone(target), evidence.clone());
+        // They tell what they see themselves, each endpoint as it ends.
+        let look = move || {
+            let round = Arc::clone(&wires).wires(Arc::clone(&wired), seen.clone());
+            async move {
+                round.await;
+                None
+            }
+        };
+        lanes.spawn(keep(beat, fence, evidence.clone(), Arc::clone(&pulse), look));
         if config.pull.via != Via::Off && target.image().is_some() {
             let beat = pull_beat(&config.pull, &config.node, target.name().as_str(), first);
             let (walker, target, stop) = (Arc::clone(&walker), Arc::clone(target), stop.clone());
-            let look = move || Arc::clone(&walker).pull(Arc::clone(&target), stopped(stop.clone()));
+            let look = move || {
+                let pull = Arc::clone(&walker).pull(Arc::clone(&target), stopped(stop.clone()));
+                async move { Some(pull.await) }
+            };
             pulls.spawn(keep(beat, pull_fence, evidence.clone(), Arc::clone(&pulse), look));
         }
     }
@@ -110,11 +121,12 @@ pub async fn run(
     pulls.shutdown().await;
 }
 
-/// Walks one lane at its times, for ever. A walk that panics costs its round, and nothing else.
+/// Walks one lane at its times, for ever, and sends what a round returns. A walk that panics costs its round, and nothing
+/// else.
 async fn keep<W, F>(beat: Beat, fence: Duration, evidence: mpsc::Sender<Evidence>, pulse: Arc<Pulse>, walk: W)
 where
     W: Fn() -> F,
-    F: Future<Output = Evidence> + Send + 'static,
+    F: Future<Output = Option<Evidence>> + Send + 'static,
 {
     let mut next = Instant::now() + beat.first;
     let mut had_failed = false;
@@ -127,7 +139,8 @@ where
         fenced.spawn(timeout(fence, walk()));
         let mut pause = beat.period;
         match fenced.join_next().await {
-            Some(Ok(Ok(seen))) => {
+            Some(Ok(Ok(None))) => {}
+            Some(Ok(Ok(Some(seen)))) => {
                 // A first good round after a failure is not the end of it: the next one may be.
                 let has_failed = seen.failure().is_some();
                 if is_worth_a_retry(&seen) || (had_failed && !has_failed) {
@@ -225,7 +238,7 @@ mod tests {
         let (sender, mut receiver) = mpsc::channel(64);
         let look = move || {
             let (n, walk) = (counted.fetch_add(1, Ordering::Relaxed), Arc::clone(&walk));
-            async move { walk(n) }
+            async move { Some(walk(n)) }
         };
         let lane = keep(beat, MINUTE, sender, Arc::new(Pulse::new(MINUTE)), look);
         let _ = timeout(MINUTE * 10 - Duration::from_secs(1), async {
@@ -276,7 +289,7 @@ mod tests {
         let (sender, _receiver) = mpsc::channel(64);
         let pulse = Arc::new(Pulse::new(MINUTE));
         let beat = Beat { first: Duration::ZERO, period: MINUTE, retry: MINUTE };
-        let lane = keep(beat, MINUTE, sender, Arc::clone(&pulse), std::future::pending::<Evidence>);
+        let lane = keep(beat, MINUTE, sender, Arc::clone(&pulse), std::future::pending::<Option<Evidence>>);
         let _ = timeout(MINUTE * 10, lane).await;
         assert!(pulse.is_alive());
         tokio::time::sleep(MINUTE * 5).await;

@@ -18,7 +18,7 @@ async fn a_registry_that_never_answers_has_a_verdict_though_a_stage_may_take_the
          registries:\n  - name: \"{name}\"\n    plain_http: true\n"
     );
     let config = load(&text, &|path| std::fs::read(path)).unwrap();
-    let walker = Arc::new(Walker::new(&config, Clock::start()).unwrap());
+    let walker = Arc::new(Walker::new(&config, Clock::start()));
     let (sender, mut receiver) = mpsc::channel::<Evidence>(64);
     let (_stop, stopped) = watch::channel(false);
     let wire = async {
@@ -43,12 +43,12 @@ async fn no_test_pull_is_made_before_the_wire_lane_has_seen_the_quota() {
     let text = "timeout: 500ms\ncontainerd: {socket: /nonexistent/c.sock}\n\
                 registries:\n  - {name: \"127.0.0.1:1\", image: \"127.0.0.1:1/a:1\"}\n";
     let config = load(text, &|path| std::fs::read(path)).unwrap();
-    let walker = Arc::new(Walker::new(&config, Clock::start()).unwrap());
+    let walker = Arc::new(Walker::new(&config, Clock::start()));
     let target = Arc::clone(&walker.targets()[0]);
     let mut pull = Box::pin(Arc::clone(&walker).pull(Arc::clone(&target), std::future::pending()));
     assert!(tokio::time::timeout(Duration::from_millis(300), &mut pull).await.is_err(), "it did not wait");
-    let endpoint = target.endpoints()[0].clone();
-    Arc::clone(&walker).wire(target, endpoint).await;
+    let (sender, _receiver) = mpsc::channel(64);
+    Arc::clone(&walker).wires(target, sender).await;
     let seen = tokio::time::timeout(Duration::from_secs(10), pull).await.expect("it waits no longer");
     assert!(matches!(seen.steps[0].outcome, Outcome::Undecided(_)), "{:?}", seen.steps);
 }

@@ -17,7 +17,9 @@ pub fn silence(stage: Stage) -> Cause {
         Stage::Dns => Cause::DnsFailure,
         Stage::Tcp => Cause::ConnectTimeout,
         Stage::Tls => Cause::TlsTimeout,
-        Stage::Ping | Stage::Auth | Stage::Manifest | Stage::Quota | Stage::Pull => Cause::TransferTimeout,
+        Stage::Ping | Stage::Auth | Stage::Manifest | Stage::Quota | Stage::Blob | Stage::Pull => {
+            Cause::TransferTimeout
+        }
         // The kernel answers statfs at once, but for a file system whose device or server is gone.
         Stage::Disk => Cause::DiskError,
         Stage::Runtime => Cause::RuntimeUnavailable,

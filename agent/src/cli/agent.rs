@@ -50,7 +50,7 @@ async fn serve(config: &Config) -> Result<(), String> {
     let listener =
         TcpListener::bind(config.listen).await.map_err(|e| format!("listen: {}: {e}", config.listen))?;
     let clock = Clock::start();
-    let walker = Arc::new(Walker::new(config, clock)?);
+    let walker = Arc::new(Walker::new(config, clock));
     let policy = Policy::agent(config.interval, schedule::pull_period(&config.pull));
     let ledger = Ledger::new(policy, watched(&walker));
 

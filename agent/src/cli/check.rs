@@ -8,10 +8,10 @@ use std::sync::Arc;
 use pullscope::config::{Config, Registry, Via};
 use pullscope::export::{report, text};
 use pullscope::ledger::{Ledger, Policy, View};
-use pullscope::model::{Evidence, RegistryName, Status, Target};
+use pullscope::model::{Evidence, Lane, RegistryName, Role, Status, Subject, Target};
 use pullscope::walk::{self, Clock, Walker};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::{FAILING, Output, UNDECIDED, block_on, complain, load, paint, print, unprinted, usage, watched};
@@ -95,32 +95,34 @@ fn narrow(mut config: Config, targets: &[String]) -> Result<(Config, Vec<Registr
 /// Walks the wire lanes side by side, then the node's, then pulls one image after the other.
 async fn look(config: &Config, pulls: impl Fn(&RegistryName) -> bool) -> Result<(Ledger, Clock), String> {
     let clock = Clock::start();
-    let walker = Arc::new(Walker::new(config, clock)?);
+    let walker = Arc::new(Walker::new(config, clock));
     let mut ledger = Ledger::new(Policy::ONCE, watched(&walker));
     let images: Vec<&Arc<walk::Target>> = walker
         .targets()
         .iter()
         .filter(|t| config.pull.via != Via::Off && t.image().is_some() && pulls(t.name()))
         .collect();
-    let lanes = walker.targets().iter().map(|t| t.endpoints().len()).sum::<usize>() + 1 + images.len();
-    let mut progress = Progress::new(lanes);
+    let mut progress = Progress::new(walker.targets().len() + 1 + images.len());
 
+    let (sender, mut receiver) = mpsc::channel(WALKS_AT_ONCE);
     let mut wires = JoinSet::new();
     let places = Arc::new(Semaphore::new(WALKS_AT_ONCE));
     for target in walker.targets() {
-        for endpoint in target.endpoints() {
-            let walk = Arc::clone(&walker).wire(Arc::clone(target), endpoint.clone());
-            let places = Arc::clone(&places);
-            wires.spawn(async move {
-                let _place = places.acquire().await.expect("the semaphore is never closed");
-                walk.await
-            });
-        }
+        let walk = Arc::clone(&walker).wires(Arc::clone(target), sender.clone());
+        let places = Arc::clone(&places);
+        wires.spawn(async move {
+            let _place = places.acquire().await.expect("the semaphore is never closed");
+            walk.await;
+        });
+    }
+    drop(sender);
+    // Ends when the last walk has dropped its sender.
+    while let Some(evidence) = receiver.recv().await {
+        progress.record(&mut ledger, evidence);
     }
     while let Some(walked) = wires.join_next().await {
-        match walked {
-            Ok(evidence) => progress.record(&mut ledger, evidence),
-            Err(panic) => tracing::error!(%panic, "a walk panicked; its registry stays unknown"),
+        if let Err(panic) = walked {
+            tracing::error!(%panic, "a walk panicked; its registry stays unknown");
         }
     }
     // After the wires, so that the registries' clocks are known.
@@ -179,6 +181,15 @@ fn code(view: &View<'_>) -> ExitCode {
     }
 }
 
+/// Whether this is the evidence that ends the looking at something.
+fn is_last(subject: &Subject, lane: Lane) -> bool {
+    match subject {
+        Subject::Node => true,
+        Subject::Endpoint { role, .. } => *role == Role::Registry,
+        Subject::Registry(_) => lane == Lane::Pull,
+    }
+}
+
 /// One line on a terminal that says how far it is; nothing elsewhere.
 struct Progress {
     done: usize,
@@ -194,7 +205,8 @@ impl Progress {
     }
 
     fn record(&mut self, ledger: &mut Ledger, evidence: Evidence) {
-        self.done += 1;
+        // Of a registry, its own endpoint counts: how many mirrors there are is not known before.
+        self.done += usize::from(is_last(&evidence.subject, evidence.lane));
         let who = evidence.subject.registry().map_or("the node", |r| r.as_str());
         self.say(&format!("{who}: {}", evidence.lane.label()));
         ledger.record(evidence);

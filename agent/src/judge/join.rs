@@ -19,6 +19,8 @@ pub struct EndpointFacts<'a> {
 /// Everything known of one registry.
 #[derive(Clone, Debug)]
 pub struct RegistryFacts<'a> {
+    /// What the runtime is told of it; `None` before that was looked at.
+    pub way: Option<LaneView<'a>>,
     /// In the order in which containerd asks them.
     pub endpoints: Vec<EndpointFacts<'a>>,
     /// Its pull lane; `None` before the first test pull, or without one.
@@ -128,7 +130,12 @@ impl Bench<'_> {
 
     /// The way through the endpoints, as containerd falls back from one to the next.
     fn wire<'a>(&self, facts: &RegistryFacts<'a>) -> Wire<'a> {
-        let mut first_concern = None;
+        let told = facts.way.as_ref().and_then(|lane| Some((lane, lane.says(self.now, self.policy)?)));
+        // Where containerd's own configuration is broken, it asks no endpoint.
+        if let Some((_, Said { trouble: Some(trouble), .. })) = &told {
+            return Wire::Fails(*trouble);
+        }
+        let mut first_concern = told.and_then(|(lane, said)| first_warning(lane, &said));
         let mut last_trouble: Option<Trouble<'a>> = None;
         let mut sure = Level::Confirmed;
         let mut unknown = false;

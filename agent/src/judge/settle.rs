@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::model::{Evidence, Finding, Lane, Moment, Outcome, Step};
+use crate::model::{Evidence, Finding, Lane, Moment, Outcome, Stage, Step};
 
 /// How many rounds change what is shown, and how long evidence counts. The one place that decides it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,9 +50,11 @@ pub enum Round {
 
 impl Round {
     /// Reads a round. A wire or pull lane that could not be walked to its end proves nothing, whatever its first
-    /// stages saw; the node lane's stages stand alone, so it says something as soon as one of them does.
+    /// stages saw; the node lane's stages stand alone, so it says something as soon as one of them does. A blob that
+    /// could not be looked at takes nothing from what the registry itself has shown.
     pub fn of(evidence: &Evidence) -> Round {
-        let undecided = || evidence.steps.iter().any(|s| matches!(s.outcome, Outcome::Undecided(_)));
+        let is_open = |s: &Step| matches!(s.outcome, Outcome::Undecided(_)) && s.stage != Stage::Blob;
+        let undecided = || evidence.steps.iter().any(is_open);
         let silent = match evidence.lane {
             Lane::Node => evidence.is_undecided(),
             Lane::Wire | Lane::Pull => undecided(),

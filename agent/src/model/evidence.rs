@@ -53,7 +53,7 @@ pub enum Subject {
         /// Whether it is the registry itself.
         role: Role,
     },
-    /// A registry as containerd sees it.
+    /// A registry as containerd sees it: what it is told of it (the node lane), and a pull.
     Registry(RegistryName),
 }
 
@@ -209,6 +209,8 @@ pub enum Fact {
     Quota(Quota),
     /// How the test pull went.
     Pull(PullReport),
+    /// Where the runtime asks for the registry: base URL and role of each endpoint, in its order.
+    Endpoints(Vec<(String, Role)>),
 }
 
 /// The runtime on this node.

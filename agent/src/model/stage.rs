@@ -77,6 +77,8 @@ stages! {
     Manifest "manifest" Wire;
     /// The rate-limit headers of that answer.
     Quota "quota" Wire;
+    /// A layer's first bytes, from whichever host the registry sends one to for them.
+    Blob "blob" Wire;
     /// A real pull through containerd.
     Pull "pull" Pull;
 }

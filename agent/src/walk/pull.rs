@@ -1,0 +1,73 @@
+//! The pull lane: whether a test pull may be made at all, and what it is made with.
+
+use std::future::Future;
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use super::target::Target;
+use super::tools::Tools;
+use crate::model::{Fact, PullOutcome, PullReport, text};
+use crate::stages::{Checked, Seen, Stop, pull, runtime};
+
+/// No test pull is made while less than this share of the registry's quota is left: it belongs to the pods.
+const QUOTA_FOR_PODS: f64 = 0.2;
+
+/// The pull keeps its own deadline; the rest is for what comes before and after it: a wire lane that is asking for a
+/// token with the same credentials, containerd's own word, and what the pull stage does beside pulling.
+pub(super) fn fence(tools: &Tools) -> Duration {
+    tools.pull_limit + tools.timeout * 2 + pull::OVERHEAD
+}
+
+/// The pull lane, where a pull may be made at all.
+pub(super) async fn stage(tools: &Tools, target: &Target, stop: impl Future<Output = ()>) -> Checked<()> {
+    let Some(image) = target.image() else {
+        return Err(Stop::Undecided("no test image is configured".into(), Seen::default()));
+    };
+    if let Some(why) = reason_not_to_pull(tools, target).await {
+        return Err(not_tried(&image.reference, why));
+    }
+    let (content, snapshots) = match timeout(tools.timeout, runtime::inspect(&tools.socket)).await {
+        Ok(Ok(pass)) => tools.roots(Some(&pass.product)),
+        Ok(Err(Stop::Failed(finding, _))) => return Err(not_tried(&image.reference, finding.text)),
+        Ok(Err(Stop::Undecided(why, _))) => return Err(not_tried(&image.reference, why)),
+        Err(_) => return Err(not_tried(&image.reference, "containerd does not answer".into())),
+    };
+    let order = pull::Order {
+        socket: &tools.socket,
+        image: &image.reference,
+        credentials: target.credentials(),
+        registry: target.name().as_str(),
+        limit: tools.pull_limit,
+        content: &content,
+        snapshots: &snapshots,
+        disk: tools.disk,
+    };
+    pull::pull(order, stop).await
+}
+
+/// What speaks against a test pull now: it must neither take the pods' quota nor lock an account.
+async fn reason_not_to_pull(tools: &Tools, target: &Target) -> Option<String> {
+    if let Some((left, limit)) = target.quota_left()
+        && (left as f64) < limit as f64 * QUOTA_FOR_PODS
+    {
+        return Some(format!("{left} of {limit} pulls are left, and the last fifth belongs to the pods"));
+    }
+    let credentials = target.credentials()?;
+    let refused = target.memory().lock().await.recall(credentials, tools.now().since_start);
+    refused.map(|_| {
+        "the registry has refused these credentials, and each pull would show them several times".into()
+    })
+}
+
+fn not_tried(image: &str, why: String) -> Stop {
+    let report = PullReport {
+        image: image.to_owned(),
+        via: pull::VIA,
+        outcome: PullOutcome::Undecided,
+        bytes: 0,
+        took: Duration::ZERO,
+        message: text::clean(&why, text::MAX_TEXT),
+    };
+    Stop::Undecided(why, Seen { fact: Some(Fact::Pull(report)), ..Seen::default() })
+}

@@ -1,0 +1,166 @@
+//! One registry: what is asked of it, where, and what its rounds remember of each other.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::watch;
+
+use super::reach::{Reach, Terms};
+use super::tools::Tools;
+use crate::config::{Registry, TestImage};
+use crate::containerd::Endpoint;
+use crate::containerd::credentials::Credentials;
+use crate::model::{Evidence, Fact, Moment, Quota, RegistryName};
+use crate::stages::auth::Memory;
+use crate::stages::clock::Sample;
+
+/// One registry: what is asked of it, and what its rounds remember.
+#[derive(Debug)]
+pub struct Target {
+    registry: Registry,
+    /// How its endpoints were last reached: what is costly to make is made again only when it changes.
+    reaches: Mutex<Vec<Arc<Reach>>>,
+    memory: tokio::sync::Mutex<Memory>,
+    learnt: Mutex<Learnt>,
+    /// Whether a wire lane has ended.
+    looked: watch::Sender<bool>,
+}
+
+/// What a round leaves for others.
+#[derive(Debug, Default)]
+struct Learnt {
+    quota: Option<Quota>,
+    /// The registry's clock minus this node's in seconds, and when that was; since the process began.
+    clock_offset: Option<(f64, Duration)>,
+}
+
+// === impl Target ===
+
+impl Target {
+    pub(super) fn new(registry: &Registry) -> Target {
+        Target {
+            registry: registry.clone(),
+            reaches: Mutex::default(),
+            memory: tokio::sync::Mutex::default(),
+            learnt: Mutex::default(),
+            looked: watch::Sender::new(false),
+        }
+    }
+
+    /// The registry's name.
+    pub fn name(&self) -> &RegistryName {
+        &self.registry.name
+    }
+
+    pub(super) fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// How `endpoints` are reached, in their order.
+    ///
+    /// # Errors
+    /// A sentence, when a client for one cannot be made.
+    pub(super) fn reach(
+        &self,
+        endpoints: Vec<(Endpoint, Terms)>,
+        tools: &Tools,
+    ) -> Result<Vec<Arc<Reach>>, String> {
+        let mut known = self.reaches.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut reaches = Vec::with_capacity(endpoints.len());
+        for (endpoint, terms) in endpoints {
+            let same = known.iter().find(|reach| reach.is_of(&endpoint, &terms));
+            reaches.push(match same {
+                Some(reach) => Arc::clone(reach),
+                None => Arc::new(Reach::new(endpoint, terms, tools)?),
+            });
+        }
+        known.clone_from(&reaches);
+        Ok(reaches)
+    }
+
+    /// The image that tests ask for.
+    pub fn image(&self) -> Option<&TestImage> {
+        self.registry.image.as_ref()
+    }
+
+    /// What the registry is given.
+    pub(super) fn credentials(&self) -> Option<&Credentials> {
+        self.registry.credentials.as_ref()
+    }
+
+    /// What `endpoint` is given. The registry's own credentials are for no other host: containerd shows them to mirrors
+    /// too, this agent does not.
+    pub(super) fn credentials_at<'a>(&'a self, endpoint: &'a Endpoint) -> Option<&'a Credentials> {
+        let own = if endpoint.namespace.is_none() { self.credentials() } else { None };
+        own.or(endpoint.credentials.as_ref())
+    }
+
+    pub(super) fn memory(&self) -> &tokio::sync::Mutex<Memory> {
+        &self.memory
+    }
+
+    /// Keeps what the registry's clock says at `now`. An answer without a date leaves nothing to compare.
+    pub(super) fn learn_clock(&self, date: Option<SystemTime>, now: Moment) {
+        let offset = date.map(|date| match date.duration_since(now.wall) {
+            Ok(ahead) => ahead.as_secs_f64(),
+            Err(behind) => -behind.duration().as_secs_f64(),
+        });
+        self.learnt().clock_offset = offset.map(|offset| (offset, now.since_start));
+    }
+
+    /// The registry's clock, if it told it within `counts` before `now`: an older answer knows nothing of a clock that
+    /// has been set since.
+    pub(super) fn clock_sample(&self, now: Moment, counts: Duration) -> Option<Sample> {
+        let (offset, at) = self.learnt().clock_offset?;
+        (now.since_start.saturating_sub(at) <= counts)
+            .then(|| Sample { registry: self.name().to_string(), offset })
+    }
+
+    pub(super) fn learn_quota(&self, evidence: &Evidence) {
+        self.learnt().quota = evidence.steps.iter().find_map(|step| match &step.fact {
+            Some(Fact::Quota(quota)) => Some(quota.clone()),
+            _ => None,
+        });
+    }
+
+    pub(super) fn has_been_looked_at(&self) {
+        self.looked.send_replace(true);
+    }
+
+    /// Ends when a wire lane has ended, which knows what is left of the quota.
+    pub(super) async fn looked_at(&self) {
+        // The sender lives as long as this target.
+        let _ = self.looked.subscribe().wait_for(|looked| *looked).await;
+    }
+
+    /// Pulls left and pulls per window, where the registry's last answer told both.
+    pub(super) fn quota_left(&self) -> Option<(u64, u64)> {
+        let learnt = self.learnt();
+        let quota = learnt.quota.as_ref()?;
+        quota.remaining.zip(quota.limit)
+    }
+
+    fn learnt(&self) -> std::sync::MutexGuard<'_, Learnt> {
+        self.learnt.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tools::Clock;
+    use super::*;
+    use std::io;
+
+    #[test]
+    fn a_registrys_clock_is_forgotten_with_its_evidence() {
+        let config = crate::config::load("", &|_| Err(io::ErrorKind::NotFound.into())).expect("it is valid");
+        let tools = Tools::new(&config, Clock::start());
+        let target = Target::new(&config.registries[0]);
+        let at = |seconds| Moment { wall: SystemTime::now(), since_start: Duration::from_secs(seconds) };
+        let hour = Duration::from_secs(3600);
+        target.learn_clock(Some(at(10).wall + hour), at(10));
+        let offset = |seconds| target.clock_sample(at(seconds), tools.clock_counts).map(|s| s.offset.round());
+        assert_eq!(offset(190), Some(3600.0));
+        assert_eq!(offset(191), None, "three intervals of a minute have passed");
+    }
+}
