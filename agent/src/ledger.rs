@@ -9,21 +9,21 @@ use std::time::Duration;
 pub use crate::judge::Policy;
 use crate::judge::{self, EndpointFacts, LaneView, RegistryFacts, Round, Streak};
 use crate::model::{
-    Cause, Evidence, Fact, Lane, Moment, Outcome, PullOutcome, PullReport, Quota, RegistryName, Role,
-    RuntimeInfo, Stage, Status, Subject, Verdict,
+    Cause, Evidence, Fact, Lane, Moment, Outcome, PullOutcome, PullReport, Quota, RegistryHost, RegistryName,
+    Role, RuntimeInfo, Stage, Status, Subject, Verdict,
 };
 
 /// The upper bounds of the pull histogram's buckets, in seconds; seven and the one without end make the contract's
 /// eight. A small test image takes a tenth of a second on a good path and minutes on a bad one.
 pub const PULL_BUCKETS: [f64; 7] = [0.25, 1.0, 2.5, 10.0, 30.0, 60.0, 120.0];
 
-/// A registry that is watched, and its endpoints in containerd's order.
+/// A registry that is watched, and its hosts in containerd's order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Watched {
     /// Its name.
     pub registry: RegistryName,
-    /// Base URL and role of each endpoint; empty until the runtime's configuration has told them.
-    pub endpoints: Vec<(String, Role)>,
+    /// Its hosts; none until the runtime's configuration has told them.
+    pub hosts: Vec<RegistryHost>,
 }
 
 /// What was seen of one lane of one subject.
@@ -147,8 +147,8 @@ impl Ledger {
     /// what is about none of the watched subjects is passed over.
     pub fn record(&mut self, evidence: Evidence) {
         let policy = self.policy;
-        if let (Some(registry), Some(endpoints)) = (evidence.subject.registry(), endpoints_of(&evidence)) {
-            self.watch(registry, endpoints);
+        if let (Some(registry), Some(hosts)) = (evidence.subject.registry(), hosts_of(&evidence)) {
+            self.watch(registry, hosts);
         }
         let Some(slot) = self.slot(&evidence) else { return };
         let evidence = Arc::new(evidence);
@@ -156,23 +156,23 @@ impl Ledger {
         Arc::make_mut(&mut self.tallies).count(&evidence);
     }
 
-    /// Watches `registry` at `endpoints`. What was seen of an endpoint that stays is kept.
-    fn watch(&mut self, registry: &RegistryName, endpoints: &[(String, Role)]) {
+    /// Watches `registry` at `hosts`. What was seen of a host that stays is kept.
+    fn watch(&mut self, registry: &RegistryName, hosts: &[RegistryHost]) {
         let at = self.watched.iter().position(|w| w.registry == *registry);
-        if at.is_some_and(|at| self.watched[at].endpoints == endpoints) {
+        if at.is_some_and(|at| self.watched[at].hosts == hosts) {
             return;
         }
-        let watched = Watched { registry: registry.clone(), endpoints: endpoints.to_vec() };
+        let watched = Watched { registry: registry.clone(), hosts: hosts.to_vec() };
         let Some(at) = at else {
             self.registries.push(Cells::of(&watched));
             Arc::make_mut(&mut self.watched).push(watched);
             return;
         };
-        let (before, cells) = (&self.watched[at].endpoints, &mut self.registries[at]);
-        let seen = |endpoint: &(String, Role)| {
-            before.iter().position(|b| b == endpoint).and_then(|at| cells.wires[at].clone())
+        let (before, cells) = (&self.watched[at].hosts, &mut self.registries[at]);
+        let seen = |host: &RegistryHost| {
+            before.iter().position(|b| b == host).and_then(|at| cells.wires[at].clone())
         };
-        cells.wires = endpoints.iter().map(seen).collect();
+        cells.wires = hosts.iter().map(seen).collect();
         Arc::make_mut(&mut self.watched)[at] = watched;
     }
 
@@ -182,8 +182,8 @@ impl Ledger {
         let cells = &mut self.registries[at];
         match (&evidence.subject, evidence.lane) {
             (Subject::Endpoint { url, role, .. }, _) => {
-                let is_it = |(u, r): &(String, Role)| u == url && r == role;
-                let endpoint = self.watched[at].endpoints.iter().position(is_it)?;
+                let is_it = |host: &RegistryHost| host.url == *url && host.role == *role;
+                let endpoint = self.watched[at].hosts.iter().position(is_it)?;
                 cells.wires.get_mut(endpoint)
             }
             (_, Lane::Node) => Some(&mut cells.way),
@@ -231,13 +231,13 @@ impl Ledger {
         let counting =
             |cell: &'a Option<Arc<Cell>>| cell.as_deref().and_then(|cell| self.counting(cell, now));
         let endpoints: Vec<EndpointView<'a>> = w
-            .endpoints
+            .hosts
             .iter()
             .zip(&cells.wires)
             .zip(judged.endpoints)
-            .map(|(((url, role), cell), status)| EndpointView {
-                url,
-                role: *role,
+            .map(|((host, cell), status)| EndpointView {
+                url: &host.url,
+                role: host.role,
                 status,
                 wire: counting(cell),
             })
@@ -263,15 +263,15 @@ impl Ledger {
 
 impl Cells {
     fn of(watched: &Watched) -> Cells {
-        Cells { wires: vec![None; watched.endpoints.len()], ..Cells::default() }
+        Cells { wires: vec![None; watched.hosts.len()], ..Cells::default() }
     }
 
     fn facts<'a>(&'a self, watched: &'a Watched) -> RegistryFacts<'a> {
         let endpoints = watched
-            .endpoints
+            .hosts
             .iter()
             .zip(&self.wires)
-            .map(|((url, _), cell)| EndpointFacts { url, lane: cell.as_deref().map(Cell::lane) })
+            .map(|(host, cell)| EndpointFacts { host, lane: cell.as_deref().map(Cell::lane) })
             .collect();
         let way = self.way.as_deref().map(Cell::lane);
         RegistryFacts { way, endpoints, pull: self.pull.as_deref().map(Cell::lane) }
@@ -386,9 +386,9 @@ fn runtime_of(evidence: &Evidence) -> Option<&RuntimeInfo> {
     })
 }
 
-fn endpoints_of(evidence: &Evidence) -> Option<&[(String, Role)]> {
+fn hosts_of(evidence: &Evidence) -> Option<&[RegistryHost]> {
     evidence.steps.iter().find_map(|step| match &step.fact {
-        Some(Fact::Endpoints(endpoints)) => Some(endpoints.as_slice()),
+        Some(Fact::Hosts(hosts)) => Some(hosts.as_slice()),
         _ => None,
     })
 }

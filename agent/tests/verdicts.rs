@@ -4,8 +4,8 @@ use std::time::{Duration, SystemTime};
 
 use pullscope::ledger::{Ledger, Policy, Watched};
 use pullscope::model::{
-    Cause, Evidence, Fact, Finding, Lane, Moment, Outcome, PullOutcome, PullReport, RegistryName, Role,
-    Stage, Status, Step, Subject,
+    Cause, Evidence, Fact, Finding, Lane, Moment, Outcome, PullOutcome, PullReport, RegistryHost,
+    RegistryName, Role, Stage, Status, Step, Subject,
 };
 
 const INTERVAL: Duration = Duration::from_secs(60);
@@ -50,7 +50,10 @@ impl Book {
     fn new(policy: Policy, registries: &[&str]) -> Book {
         let watched = registries
             .iter()
-            .map(|r| Watched { registry: name(r), endpoints: vec![(format!("https://{r}"), Role::Registry)] })
+            .map(|r| Watched {
+                registry: name(r),
+                hosts: vec![RegistryHost::new(format!("https://{r}"), Role::Registry)],
+            })
             .collect();
         Book(Ledger::new(policy, watched))
     }
@@ -330,9 +333,12 @@ fn a_node_lane_that_could_not_look_blames_nobody() {
 
 /// A registry with a mirror before it.
 fn mirrored() -> Book {
-    let endpoints =
-        vec![("https://mirror.test".to_owned(), Role::Mirror), ("https://a.test".to_owned(), Role::Registry)];
-    Book(Ledger::new(Policy::ONCE, vec![Watched { registry: name("a.test"), endpoints }]))
+    mirrored_by(RegistryHost::new("https://mirror.test", Role::Mirror))
+}
+
+fn mirrored_by(mirror: RegistryHost) -> Book {
+    let hosts = vec![mirror, RegistryHost::new("https://a.test", Role::Registry)];
+    Book(Ledger::new(Policy::ONCE, vec![Watched { registry: name("a.test"), hosts }]))
 }
 
 #[test]
@@ -349,6 +355,77 @@ fn a_dead_mirror_before_a_registry_that_serves_degrades() {
     let view = book.0.view(at(1));
     let statuses: Vec<_> = view.registries[0].endpoints.iter().map(|e| e.status).collect();
     assert_eq!(statuses, [Status::Failing, Status::Healthy]);
+}
+
+/// A mirror that fails so before a registry that serves.
+fn before_a_good_one(mirror: RegistryHost, step: Step) -> Book {
+    mirrored_by(mirror)
+        .record(endpoint("a.test", "mirror.test", Role::Mirror), Lane::Wire, 0, vec![step])
+        .well("a.test", 0)
+}
+
+fn summary(book: &Book) -> String {
+    let view = book.0.view(at(1));
+    view.registries[0].verdict.as_ref().map(|verdict| verdict.summary.clone()).unwrap_or_default()
+}
+
+fn mirror() -> RegistryHost {
+    RegistryHost::new("https://mirror.test", Role::Mirror)
+}
+
+#[test]
+fn a_black_holed_mirror_costs_minutes_and_says_so() {
+    let timeout = || failed(Stage::Tcp, Cause::ConnectTimeout);
+    let book = before_a_good_one(mirror(), timeout());
+    assert_eq!(book.says("a.test", 1), "degraded network/connect_timeout@tcp");
+    assert!(summary(&book).ends_with("each pull takes about 2 min longer"), "{}", summary(&book));
+    let quick = RegistryHost { dial_timeout: Some(Duration::from_secs(5)), ..mirror() };
+    let book = before_a_good_one(quick, timeout());
+    assert!(summary(&book).ends_with("each pull takes about 20 s longer"), "{}", summary(&book));
+}
+
+#[test]
+fn a_mirror_that_answers_with_a_page_keeps_the_registry_from_being_asked() {
+    let book = before_a_good_one(mirror(), failed(Stage::Manifest, Cause::NotARegistry));
+    assert_eq!(book.says("a.test", 1), "failing registry/not_a_registry@manifest");
+    assert!(summary(&book).ends_with("containerd does not go on to another host then"), "{}", summary(&book));
+}
+
+#[test]
+fn a_mirror_that_only_pulls_leaves_the_tags_to_the_registry() {
+    let only_pulls = || RegistryHost { resolves: false, ..mirror() };
+    let well = vec![passed(Stage::Dns), passed(Stage::Manifest)];
+    let book = mirrored_by(only_pulls())
+        .record(endpoint("a.test", "mirror.test", Role::Mirror), Lane::Wire, 0, well)
+        .wire("a.test", 0, vec![failed(Stage::Dns, Cause::DnsFailure)]);
+    assert_eq!(book.says("a.test", 1), "failing network/dns_failure@dns");
+}
+
+#[test]
+fn a_configuration_that_containerd_refuses_fails_the_registry_whatever_its_endpoints_say() {
+    let broken = vec![failed(Stage::Runtime, Cause::RuntimeConfig)];
+    let book = Book::check(&["a.test"]).well("a.test", 0).record(
+        Subject::Registry(name("a.test")),
+        Lane::Node,
+        0,
+        broken,
+    );
+    assert_eq!(book.says("a.test", 1), "failing node/runtime_config@runtime");
+}
+
+#[test]
+fn hosts_that_come_and_go_keep_what_was_seen_of_those_that_stay() {
+    let told = |hosts: Vec<RegistryHost>| {
+        let fact = Some(Fact::Hosts(hosts));
+        vec![Step { fact, ..passed(Stage::Runtime) }]
+    };
+    let registry = || RegistryHost::new("https://a.test", Role::Registry);
+    let subject = || Subject::Registry(name("a.test"));
+    let book = Book::check(&["a.test"]).well("a.test", 0);
+    let book = book.record(subject(), Lane::Node, 1, told(vec![mirror(), registry()]));
+    assert!(!book.0.is_ready(), "the mirror was not looked at yet");
+    let book = book.record(subject(), Lane::Node, 2, told(vec![registry()]));
+    assert_eq!((book.0.is_ready(), book.says("a.test", 3)), (true, "healthy".to_owned()));
 }
 
 #[test]

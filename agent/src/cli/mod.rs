@@ -123,12 +123,12 @@ fn node_name() -> String {
     named.unwrap_or_else(|| rustix::system::uname().nodename().to_string_lossy().into_owned())
 }
 
-/// What the ledger is to expect of a walker: the registries; where their endpoints are, the first rounds tell.
+/// What the ledger is to expect of a walker: the registries; which hosts they are asked at, the first rounds tell.
 pub(crate) fn watched(walker: &Walker) -> Vec<Watched> {
     walker
         .targets()
         .iter()
-        .map(|target| Watched { registry: target.name().clone(), endpoints: Vec::new() })
+        .map(|target| Watched { registry: target.name().clone(), hosts: Vec::new() })
         .collect()
 }
 

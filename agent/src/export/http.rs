@@ -224,7 +224,9 @@ fn respond(code: StatusCode, content_type: &'static str, body: Vec<u8>) -> Respo
 mod tests {
     use super::*;
     use crate::ledger::{Policy, Watched};
-    use crate::model::{Cause, Evidence, Finding, Lane, Outcome, RegistryName, Role, Stage, Step, Subject};
+    use crate::model::{
+        Cause, Evidence, Finding, Lane, Outcome, RegistryHost, RegistryName, Role, Stage, Step, Subject,
+    };
     use http_body_util::BodyExt;
     use std::time::SystemTime;
 
@@ -241,8 +243,8 @@ mod tests {
     }
 
     fn sources(outcome: Option<Outcome>) -> Sources {
-        let endpoints = vec![("https://a.test:5000".to_owned(), Role::Registry)];
-        let watched = vec![Watched { registry: RegistryName::new("a.test:5000"), endpoints }];
+        let hosts = vec![RegistryHost::new("https://a.test:5000", Role::Registry)];
+        let watched = vec![Watched { registry: RegistryName::new("a.test:5000"), hosts }];
         let mut ledger = Ledger::new(Policy::ONCE, watched);
         if let Some(outcome) = outcome {
             let took = Duration::from_millis(3);

@@ -2,6 +2,7 @@
 
 use crate::model::{Finding, Moment, Stage, Status, Step, Verdict, text};
 
+use super::fallback::{self, Next};
 use super::settle::{LaneView, Level, Said, Trouble};
 
 /// What is found of one registry.
@@ -18,13 +19,16 @@ pub(super) struct Concern<'a> {
     pub(super) step: &'a Step,
     pub(super) finding: &'a Finding,
     pub(super) since: Moment,
+    /// What the runtime does about it, where that is not to pass over it.
+    pub(super) next: Option<Next>,
 }
 
 // === impl Concern ===
 
 impl Concern<'_> {
     pub(super) fn verdict(&self) -> Verdict {
-        verdict(self.step.stage, self.finding, self.since, "")
+        let tail = self.next.map(fallback::words).unwrap_or_default();
+        verdict(self.step.stage, self.finding, self.since, &tail)
     }
 }
 
@@ -87,5 +91,5 @@ pub(super) fn lane_alone(lane: Option<&LaneView<'_>>, said: &Said<'_>) -> (Statu
 
 pub(super) fn first_warning<'a>(lane: &LaneView<'a>, said: &Said<'a>) -> Option<Concern<'a>> {
     let (step, finding) = said.evidence.warnings().next()?;
-    Some(Concern { step, finding, since: lane.warned_since.unwrap_or(said.evidence.at) })
+    Some(Concern { step, finding, since: lane.warned_since.unwrap_or(said.evidence.at), next: None })
 }

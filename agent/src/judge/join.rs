@@ -2,16 +2,19 @@
 
 use std::net::IpAddr;
 
-use crate::model::{Cause, Domain, Evidence, Moment, Outcome, Stage, Status, Verdict, text};
+use crate::model::{
+    Cause, Domain, Evidence, Moment, Outcome, RegistryHost, Role, Stage, Status, Verdict, text,
+};
 
+use super::fallback::{self, Next};
 use super::found::{Concern, Found, first_warning, lane_alone, status_at};
 use super::settle::{LaneView, Level, Policy, Said, Trouble};
 
 /// One endpoint of a registry and what its wire lane saw.
 #[derive(Clone, Debug)]
 pub struct EndpointFacts<'a> {
-    /// Its base URL.
-    pub url: &'a str,
+    /// Which one.
+    pub host: &'a RegistryHost,
     /// Its wire lane; `None` before the first round.
     pub lane: Option<LaneView<'a>>,
 }
@@ -113,7 +116,8 @@ enum Way<'a> {
 enum Wire<'a> {
     Unknown,
     Serves(Option<Concern<'a>>),
-    Fails(Trouble<'a>),
+    /// What is to be said of it beside the failure itself may be empty.
+    Fails(Trouble<'a>, &'static str),
 }
 
 // === impl Bench ===
@@ -133,21 +137,37 @@ impl Bench<'_> {
         let told = facts.way.as_ref().and_then(|lane| Some((lane, lane.says(self.now, self.policy)?)));
         // Where containerd's own configuration is broken, it asks no endpoint.
         if let Some((_, Said { trouble: Some(trouble), .. })) = &told {
-            return Wire::Fails(*trouble);
+            return Wire::Fails(*trouble, "");
         }
         let mut first_concern = told.and_then(|(lane, said)| first_warning(lane, &said));
         let mut last_trouble: Option<Trouble<'a>> = None;
         let mut sure = Level::Confirmed;
         let mut unknown = false;
+        let (mut resolved, mut pulled) = (false, false);
         for endpoint in &facts.endpoints {
+            let host = endpoint.host;
+            let is_asked = (host.resolves && !resolved) || (host.pulls && !pulled);
+            if !is_asked {
+                continue;
+            }
             match self.endpoint(endpoint) {
                 Way::Up { concern } => {
-                    // Rule 4: an endpoint fails and a later one serves.
-                    return Wire::Serves(first_concern.or(concern));
+                    first_concern = first_concern.or(concern);
+                    (resolved, pulled) = (resolved || host.resolves, pulled || host.pulls);
+                    if resolved && pulled {
+                        // Rule 4: an endpoint fails and a later one serves.
+                        return Wire::Serves(first_concern);
+                    }
                 }
                 Way::Down(trouble) => {
                     let Trouble { step, finding, since, .. } = trouble;
-                    first_concern = first_concern.or(Some(Concern { step, finding, since }));
+                    let next = fallback::next(host, &trouble);
+                    if next == Next::Nothing {
+                        let tail = if host.role == Role::Mirror { fallback::STUCK } else { "" };
+                        return Wire::Fails(trouble, tail);
+                    }
+                    first_concern =
+                        first_concern.or(Some(Concern { step, finding, since, next: Some(next) }));
                     sure = sure.min(trouble.level);
                     last_trouble = Some(trouble);
                 }
@@ -155,7 +175,7 @@ impl Bench<'_> {
             }
         }
         match last_trouble {
-            Some(trouble) if !unknown => Wire::Fails(Trouble { level: sure, ..trouble }),
+            Some(trouble) if !unknown => Wire::Fails(Trouble { level: sure, ..trouble }, ""),
             _ => Wire::Unknown,
         }
     }
@@ -179,15 +199,15 @@ impl Bench<'_> {
                 Found { verdict: found.verdict.map(containerds_own_way), ..found }
             }
             // Rule 6: the way is closed for this agent and open for containerd.
-            (Wire::Fails(trouble), PullSays::Works) => {
+            (Wire::Fails(trouble, _), PullSays::Works) => {
                 let found = Found::down(trouble, "; yet containerd's own pull works");
                 Found { status: Status::Degraded, ..found }
             }
             // What is confirmed stands, whatever one more round has seen.
-            (Wire::Fails(trouble), PullSays::Fails(pull)) if pull.level > trouble.level => {
+            (Wire::Fails(trouble, _), PullSays::Fails(pull)) if pull.level > trouble.level => {
                 Found::down(&pull, "").seen_in(circumstances)
             }
-            (Wire::Fails(trouble), _) => Found::down(trouble, "").seen_in(circumstances),
+            (Wire::Fails(trouble, tail), _) => Found::down(trouble, tail).seen_in(circumstances),
             // Rules 7 and 8.
             (Wire::Serves(concern), _) => Found::up(concern.or_else(|| self.pull_warning(facts))),
         }
@@ -213,7 +233,7 @@ impl Bench<'_> {
             }
             None => match wire {
                 // A pull from before the wire's trouble says nothing about it.
-                Wire::Fails(trouble) if said.evidence.at.since_start < trouble.since.since_start => {
+                Wire::Fails(trouble, _) if said.evidence.at.since_start < trouble.since.since_start => {
                     PullSays::Nothing
                 }
                 _ => PullSays::Works,
@@ -235,7 +255,7 @@ impl Bench<'_> {
     /// Whether the endpoint's host is a name, and was resolved in the evidence that counts.
     fn resolved(&self, endpoint: &EndpointFacts<'_>) -> bool {
         let said = endpoint.lane.as_ref().and_then(|lane| lane.says(self.now, self.policy));
-        is_named(endpoint.url)
+        is_named(&endpoint.host.url)
             && said
                 .and_then(|said| said.evidence.step(Stage::Dns))
                 .is_some_and(|step| matches!(step.outcome, Outcome::Passed | Outcome::Warned(_)))

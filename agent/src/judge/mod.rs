@@ -1,6 +1,7 @@
 //! From evidence to verdict. Pure: the same evidence gives the same verdict, and nothing is remembered here but
 //! what [`Streak`] counts.
 
+mod fallback;
 mod found;
 mod join;
 mod settle;

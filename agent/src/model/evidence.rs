@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::{Cause, Lane, Reading, RegistryName, Stage, text};
+use super::{Cause, Lane, Reading, RegistryHost, RegistryName, Stage, text};
 
 /// An instant, twice: by the wall clock for people, and by a clock that never jumps for ages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -209,8 +209,8 @@ pub enum Fact {
     Quota(Quota),
     /// How the test pull went.
     Pull(PullReport),
-    /// Where the runtime asks for the registry: base URL and role of each endpoint, in its order.
-    Endpoints(Vec<(String, Role)>),
+    /// Where the runtime asks for the registry, in its order.
+    Hosts(Vec<RegistryHost>),
 }
 
 /// The runtime on this node.

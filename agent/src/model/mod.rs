@@ -16,6 +16,6 @@ pub use evidence::{
 };
 pub use reading::Reading;
 pub use reference::{ImageReference, ReferenceError, Target};
-pub use registry::RegistryName;
+pub use registry::{RegistryHost, RegistryName};
 pub use stage::{Lane, Stage};
 pub use verdict::{Status, Verdict};

@@ -4,7 +4,7 @@ use super::reach::{Reaches, Terms};
 use super::target::Target;
 use super::tools::Tools;
 use crate::containerd::Endpoint;
-use crate::model::Fact;
+use crate::model::{Fact, RegistryHost};
 use crate::stages::{Checked, Pass, Seen, Stop};
 
 /// Finds the endpoints of a registry, in containerd's order, with the handles to reach them.
@@ -19,6 +19,16 @@ pub(super) async fn find(tools: &Tools, target: &Target) -> Checked<Reaches> {
     let terms = Terms { ca: registry.ca.iter().cloned().collect(), identity: None };
     let reaches =
         target.reach(vec![(own, terms)], tools).map_err(|why| Stop::Undecided(why, Seen::default()))?;
-    let endpoints = reaches.iter().map(|reach| (reach.endpoint.url.clone(), reach.endpoint.role)).collect();
-    Ok(Pass::new(reaches, Seen { fact: Some(Fact::Endpoints(endpoints)), ..Seen::default() }))
+    let hosts = reaches.iter().map(|reach| host(&reach.endpoint)).collect();
+    Ok(Pass::new(reaches, Seen { fact: Some(Fact::Hosts(hosts)), ..Seen::default() }))
+}
+
+fn host(endpoint: &Endpoint) -> RegistryHost {
+    RegistryHost {
+        url: endpoint.url.clone(),
+        role: endpoint.role,
+        resolves: endpoint.can.resolve,
+        pulls: endpoint.can.pull,
+        dial_timeout: endpoint.dial_timeout,
+    }
 }
