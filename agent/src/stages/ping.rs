@@ -23,20 +23,26 @@ pub struct Ping {
     pub date: Option<SystemTime>,
 }
 
-/// Asks for `/v2/`.
+/// Asks for `/v2/`. Where the answer `decides`, it is to be a registry's. containerd itself asks for no such path: what a
+/// mirror, whose API may stand anywhere, says to it decides nothing if a manifest is asked for next.
 ///
 /// # Errors
 /// The stream's, or what the answer says: not a registry, unavailable, rate limited, denied.
-pub async fn ping(c: &mut Conversation, elsewhere: &Elsewhere) -> Checked<Ping> {
+pub async fn ping(c: &mut Conversation, elsewhere: &Elsewhere, decides: bool) -> Checked<Ping> {
     let first = c.send(&Ask::new(Method::GET, "/v2/")).await?;
     let date = first.header(DATE.as_str()).and_then(|date| httpdate::parse_http_date(date).ok());
     let trip = Trip { method: Method::GET, headers: HeaderMap::new(), authorization: None };
     let answer = elsewhere.follow(first, &trip).await?;
     let moved = answer.url.origin() != c.home().origin();
-    // containerd asks for no API root; a mirror whose API stands elsewhere need not have one.
-    let is_optional = !c.is_at_v2() && matches!(answer.status.as_u16(), 403..=405);
-    let challenges = if is_optional { Vec::new() } else { challenges(&answer)? };
     let mut detail = answer.status_line();
+    let challenges = match challenges(&answer) {
+        Ok(challenges) => challenges,
+        Err(stop) if decides => return Err(stop),
+        Err(_) => {
+            detail.push_str("; containerd does not ask this");
+            Vec::new()
+        }
+    };
     if moved {
         detail = format!("redirected to {}: {detail}", answer.place());
     }
@@ -83,7 +89,7 @@ mod tests {
     async fn play(acts: Vec<Act>) -> Checked<Ping> {
         let script = Script::play(acts).await;
         let mut c = script.conversation().await;
-        ping(&mut c, &elsewhere()).await
+        ping(&mut c, &elsewhere(), true).await
     }
 
     async fn check_failure(act: Act, label: &str) -> Finding {
@@ -104,6 +110,15 @@ mod tests {
         assert_eq!(pass.product.challenges, []);
         let date = pass.product.date.unwrap().duration_since(SystemTime::UNIX_EPOCH).unwrap();
         assert_eq!(date.as_secs(), 1_795_348_800);
+    }
+
+    #[tokio::test]
+    async fn what_a_mirror_says_to_a_path_that_containerd_does_not_ask_for_decides_nothing() {
+        let script = Script::play(vec![say("404 Not Found", "", "no such proxy")]).await;
+        let mut c = script.conversation().await;
+        let pass = ping(&mut c, &elsewhere(), false).await.unwrap();
+        assert_eq!((pass.product.challenges, pass.warning), (vec![], None));
+        assert_eq!(pass.seen.detail, "404 Not Found; containerd does not ask this");
     }
 
     #[tokio::test]

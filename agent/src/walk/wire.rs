@@ -8,7 +8,7 @@ use super::recorder::{Recorder, Stopped};
 use super::target::Target;
 use super::tools::Tools;
 use crate::containerd::Endpoint;
-use crate::model::Stage;
+use crate::model::{Role, Stage};
 use crate::stages::auth::{self, Authorization, Challenge};
 use crate::stages::http::{Conversation, Io, Opener};
 use crate::stages::manifest::{self, Looked};
@@ -38,7 +38,7 @@ pub(super) async fn walk(
         false => Box::new(tcp.stream),
     };
     let (mut talk, Ping { mut challenges, date }) =
-        seen.stage(Stage::Ping, begin(stream, again, reach)).await?;
+        seen.stage(Stage::Ping, begin(stream, again, reach, target.image().is_none())).await?;
     target.learn_clock(date, tools.now());
     loop {
         let authorize = authorize(tools, target, reach, &mut talk, &challenges);
@@ -67,10 +67,16 @@ async fn secure(stream: Box<dyn Io>, host: &str, trust: Result<Trust, Stop>) -> 
     Ok(pass.map(|stream| Box::new(stream) as Box<dyn Io>))
 }
 
-/// Begins the conversation and pings, on the stream that the stages before have opened.
-async fn begin(stream: Box<dyn Io>, again: Opener, reach: &Reach) -> Checked<(Conversation, Ping)> {
+/// Begins the conversation and pings, on the stream that the stages before have opened. For a mirror the ping is the
+/// `last` word only where no manifest is asked for.
+async fn begin(
+    stream: Box<dyn Io>,
+    again: Opener,
+    reach: &Reach,
+    last: bool,
+) -> Checked<(Conversation, Ping)> {
     let mut talk = Conversation::begin(stream, reach.base()?).await?.reopen_with(again);
-    let pass = ping::ping(&mut talk, &reach.elsewhere).await?;
+    let pass = ping::ping(&mut talk, &reach.elsewhere, last || reach.endpoint.role == Role::Registry).await?;
     Ok(pass.map(|ping| (talk, ping)))
 }
 

@@ -71,11 +71,6 @@ impl Conversation {
         &self.base.home
     }
 
-    /// Whether the API stands at `/v2`, as a registry's own does; a mirror's may stand anywhere.
-    pub fn is_at_v2(&self) -> bool {
-        self.base.api == "/v2"
-    }
-
     /// Whether the next request can go over the stream that carried the last.
     #[cfg(test)]
     pub(super) fn is_open(&mut self) -> bool {
