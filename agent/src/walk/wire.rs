@@ -38,7 +38,7 @@ pub(super) async fn walk(
         false => Box::new(tcp.stream),
     };
     let (mut talk, Ping { mut challenges, date }) =
-        seen.stage(Stage::Ping, begin(stream, again, reach, target.image().is_none())).await?;
+        seen.stage(Stage::Ping, begin(stream, again, reach, target)).await?;
     target.learn_clock(date, tools.now());
     loop {
         let authorize = authorize(tools, target, reach, &mut talk, &challenges);
@@ -67,16 +67,18 @@ async fn secure(stream: Box<dyn Io>, host: &str, trust: Result<Trust, Stop>) -> 
     Ok(pass.map(|stream| Box::new(stream) as Box<dyn Io>))
 }
 
-/// Begins the conversation and pings, on the stream that the stages before have opened. For a mirror the ping is the
-/// `last` word only where no manifest is asked for.
+/// Begins the conversation and pings, on the stream that the stages before have opened. A mirror need not answer that
+/// where a manifest is asked for next, or where its API stands elsewhere.
 async fn begin(
     stream: Box<dyn Io>,
     again: Opener,
     reach: &Reach,
-    last: bool,
+    target: &Target,
 ) -> Checked<(Conversation, Ping)> {
+    let endpoint = &reach.endpoint;
+    let decides = endpoint.role == Role::Registry || (target.image().is_none() && endpoint.api == "/v2");
     let mut talk = Conversation::begin(stream, reach.base()?).await?.reopen_with(again);
-    let pass = ping::ping(&mut talk, &reach.elsewhere, last || reach.endpoint.role == Role::Registry).await?;
+    let pass = ping::ping(&mut talk, &reach.elsewhere, decides).await?;
     Ok(pass.map(|ping| (talk, ping)))
 }
 
