@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use rustls::server::{ServerConfig, WebPkiClientVerifier};
 use rustls::{RootCertStore, SupportedProtocolVersion};
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::super::forge::{Made, alone, authority, dated, server};
-use super::super::{PROVIDER, Trust, client_config, finding};
+use super::super::{Identity, PROVIDER, Trust, client_config, finding};
 use crate::classify;
 use crate::model::Finding;
 
@@ -22,6 +22,12 @@ fn finding_inside(error: &(dyn std::error::Error + 'static)) -> Option<Finding> 
 
 /// A server that wants a client certificate, with its root.
 async fn demanding(versions: &[&'static SupportedProtocolVersion]) -> (SocketAddr, Trust) {
+    let (at, trust, _) = demanding_with_root(versions).await;
+    (at, trust)
+}
+
+/// The same, and who issues the certificates that it takes.
+async fn demanding_with_root(versions: &[&'static SupportedProtocolVersion]) -> (SocketAddr, Trust, Made) {
     let root = alone(authority("Test Root"));
     let leaf = root.issue(server(&[HOST]));
     let mut clients = RootCertStore::empty();
@@ -35,7 +41,59 @@ async fn demanding(versions: &[&'static SupportedProtocolVersion]) -> (SocketAdd
         .with_single_cert(vec![leaf.der.clone()], leaf.server_key())
         .unwrap();
     let (at, _met) = serve(config).await;
-    (at, Trust::from_pem(root.pem().as_bytes()).unwrap())
+    (at, Trust::from_pem(root.pem().as_bytes()).unwrap(), root)
+}
+
+#[tokio::test]
+async fn a_client_certificate_is_shown_to_a_server_that_asks() {
+    for versions in [TLS12, TLS13] {
+        let (at, trust, root) = demanding_with_root(versions).await;
+        let client = root.issue(server(&["node"]));
+        let identity =
+            Identity::from_pem(client.pem().as_bytes(), client.key.serialize_pem().as_bytes()).unwrap();
+        let pass = shake(at, HOST, &trust.showing(identity)).await.unwrap();
+        assert!(
+            pass.seen.detail.ends_with("asks for a client certificate, and was shown one"),
+            "{}",
+            pass.seen.detail
+        );
+        let mut stream = pass.product;
+        stream.write_all(b"hello").await.unwrap();
+        stream.shutdown().await.unwrap();
+        // A refusal would come as an alert; this server ends without a word.
+        let ended = stream.read(&mut [0; 16]).await;
+        assert!(
+            ended.as_ref().is_ok_and(|n| *n == 0) || finding_inside(ended.as_ref().unwrap_err()).is_none()
+        );
+    }
+}
+
+#[test]
+fn a_key_that_is_none_or_another_ones_is_told_without_a_byte_of_it() {
+    let root = alone(authority("Test Root"));
+    let (one, other) = (root.issue(server(&["one"])), root.issue(server(&["other"])));
+    let refused = |certificate: &str, key: &str| {
+        Identity::from_pem(certificate.as_bytes(), key.as_bytes()).unwrap_err()
+    };
+    assert_eq!(refused(&one.pem(), &other.key.serialize_pem()), "its key does not belong to its certificate");
+    assert_eq!(refused(&one.pem(), "hunter2"), "there is no key in it that can be read");
+    assert_eq!(
+        refused("hunter2", &one.key.serialize_pem()),
+        "there is no client certificate in it that can be read"
+    );
+}
+
+#[tokio::test]
+async fn with_skip_verify_any_certificate_passes_and_that_is_said() {
+    let stranger = alone(authority("Somebody"));
+    let (at, _met) = serve(config(&[&stranger.issue(server(&["elsewhere.test"]))], BOTH)).await;
+    let pass = shake(at, HOST, &Trust::default().blind()).await.unwrap();
+    assert_eq!(pass.warning, None, "the walk warns of the setting, once");
+    assert!(pass.seen.detail.contains("not verified (skip_verify)"), "{}", pass.seen.detail);
+    let leaf = stranger.issue(server(&["elsewhere.test"]));
+    // The server never answers the request; what counts is that TLS did not stop it.
+    let error = request(&[&leaf], &Trust::default().blind()).await.unwrap_err();
+    assert!(error.is_timeout(), "{error:?}");
 }
 
 #[tokio::test]
