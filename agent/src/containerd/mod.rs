@@ -4,6 +4,7 @@
 pub mod credentials;
 pub mod docker_config;
 mod endpoint;
+pub mod hosts;
 mod told;
 
 pub use endpoint::{Capabilities, ClientPair, Endpoint, TlsSettings};
