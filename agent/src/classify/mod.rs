@@ -1,6 +1,7 @@
 //! What an error means: one file per language that errors are written in. Pure: no I/O, no clock.
 
 pub mod clock;
+pub mod config;
 pub mod disk;
 pub mod dns;
 pub mod grpc;

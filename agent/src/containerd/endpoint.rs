@@ -1,5 +1,6 @@
 //! Where a registry is really asked: its endpoints, in containerd's order.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -100,6 +101,12 @@ impl Endpoint {
             falls_back_to_http: false,
             credentials: None,
         })
+    }
+
+    /// Whether it stands on this node itself, by what is written: `localhost`, or a loopback address.
+    pub fn is_local(&self) -> bool {
+        self.host == "localhost"
+            || self.host.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
     }
 
     /// `host[:port]` as it stands in a URL and in the `Host` header.

@@ -21,6 +21,7 @@ pub mod quota;
 pub mod runtime;
 pub mod tcp;
 pub mod tls;
+pub mod way;
 
 /// What a stage saw, however it ended.
 #[derive(Clone, Debug, Default, PartialEq)]

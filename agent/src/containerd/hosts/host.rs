@@ -183,11 +183,7 @@ pub(super) fn api_host(name: &str) -> &str {
 /// Whether this names the node itself (`docker.IsLocalhost`): by what is written, without a lookup.
 pub(super) fn is_local(authority: &str) -> bool {
     let (host, _) = split(authority);
-    host == "localhost"
-        || host.parse::<IpAddr>().is_ok_and(|address| match address {
-            IpAddr::V4(address) => address.is_loopback(),
-            IpAddr::V6(address) => address.to_canonical().is_loopback(),
-        })
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
 }
 
 /// The host without brackets, and the port, which may be empty.

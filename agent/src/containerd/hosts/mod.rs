@@ -25,8 +25,11 @@ use crate::model::{RegistryName, Role, text};
 
 pub use self::lint::lint;
 
-/// The most bytes of a hosts.toml or of a certificate's file. Whoever reads for us refuses what is larger.
-pub const MAX_BYTES: usize = 256 << 10;
+/// The most bytes of a file: a bundle of all public authorities is a quarter of it. Whoever reads for us refuses what
+/// is larger.
+pub const MAX_BYTES: usize = 1 << 20;
+/// The most bytes of a hosts.toml.
+const MAX_FILE: usize = 256 << 10;
 /// The most bytes of a fault's text.
 const MAX_FAULT: usize = text::MAX_TEXT;
 /// The file's name.
@@ -155,6 +158,9 @@ fn in_folder(
         let host = folder::certificates(folder, entries);
         way.file = host.ca.as_ref().and_then(|ca| ca.first().cloned());
         return Ok(vec![host]);
+    }
+    if bytes.len() > MAX_FILE {
+        return Err(Unread { path, why: format!("it is larger than {MAX_FILE} bytes") });
     }
     way.file = Some(path.clone());
     match file::parse(&bytes, folder, generation) {
