@@ -52,6 +52,11 @@ pub fn no_cri() -> Cause {
     Cause::RuntimeConfig
 }
 
+/// What it means that containerd passes over a part of its configuration, or runs with another than its file says.
+pub fn configuration() -> Cause {
+    Cause::RuntimeConfig
+}
+
 /// What a pull that did not end within the agent's own deadline means.
 pub fn deadline() -> Cause {
     Cause::TransferTimeout

@@ -87,11 +87,6 @@ pub(crate) fn load(file: Option<&Path>) -> Result<Config, ExitCode> {
     for note in config.keyring.notes() {
         tracing::warn!("{name}: {note}");
     }
-    if config.containerd.config_path.is_some() {
-        tracing::warn!(
-            "{name}: containerd.config_path: this version asks registries directly, without hosts.toml"
-        );
-    }
     if config.node.is_empty() {
         config.node = node_name();
     }

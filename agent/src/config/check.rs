@@ -52,7 +52,7 @@ pub(super) fn check(raw: Raw, files: &Files<'_>, problems: &mut Vec<Problem>) ->
             socket: path(raw.socket, "/run/containerd/containerd.sock", problems),
             config_path: raw
                 .config_path
-                .then(problems, |text| if text.is_empty() { Ok(None) } else { absolute(&text).map(Some) })
+                .then(problems, |text| if text.is_empty() { Ok(None) } else { folders(&text).map(Some) })
                 .or(None),
             config: path(raw.config, "/etc/containerd/config.toml", problems),
         },
@@ -155,6 +155,16 @@ fn within(value: Duration, range: &RangeInclusive<Duration>) -> Result<Duration,
 
 fn at_least_one(value: u32) -> Result<u32, String> {
     if value == 0 { Err("must be at least 1".to_owned()) } else { Ok(value) }
+}
+
+/// A list of absolute paths with colons between them, as containerd's own `config_path` is.
+fn folders(text: &str) -> Result<PathBuf, String> {
+    if !text.contains("://") {
+        text.split(':')
+            .filter(|folder| !folder.is_empty())
+            .try_for_each(|folder| absolute(folder).map(drop))?;
+    }
+    absolute(text)
 }
 
 fn path(field: Field<String>, default: &str, problems: &mut Vec<Problem>) -> PathBuf {

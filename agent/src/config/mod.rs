@@ -62,10 +62,18 @@ impl Config {
 pub struct Containerd {
     /// Its gRPC socket.
     pub socket: PathBuf,
-    /// Its certs.d; `None`: learnt from its configuration.
+    /// Its certs.d, or several with colons between them; `None`: learnt from its configuration.
     pub config_path: Option<PathBuf>,
-    /// Its config.toml.
+    /// Its config.toml, where its command line names no other.
     pub config: PathBuf,
+}
+
+impl Containerd {
+    /// The folders of `config_path`, in order; none where it is learnt.
+    pub fn config_path_folders(&self) -> Vec<PathBuf> {
+        let list = self.config_path.as_deref().map(Path::to_string_lossy).unwrap_or_default();
+        list.split(':').filter(|folder| !folder.is_empty()).map(PathBuf::from).collect()
+    }
 }
 
 /// Through which of containerd's services test pulls go.

@@ -240,3 +240,14 @@ fn no_text_makes_the_reader_panic_or_hang() {
     }
     assert!(bad > 500, "only {bad} broken texts were found out");
 }
+
+#[test]
+fn a_config_path_may_name_several_folders() {
+    let config = read("containerd: {config_path: '/a::/b/c'}");
+    assert_eq!(config.containerd.config_path_folders(), [Path::new("/a"), Path::new("/b/c")]);
+    assert!(read("").containerd.config_path_folders().is_empty());
+    assert_eq!(
+        problems("containerd: {config_path: '/a:b'}"),
+        ["1: containerd.config_path: must be an absolute path"]
+    );
+}

@@ -191,7 +191,7 @@ fn string<'a>(fields: &'a Map<String, Value>, name: &str) -> Result<&'a str, Str
 }
 
 /// `auth`: base64 of `username:password`. What is wrong is told without the bytes.
-fn decode(auth: &str) -> Result<Credentials, String> {
+pub(super) fn decode(auth: &str) -> Result<Credentials, String> {
     let auth: String = auth.chars().filter(|c| !matches!(c, '\r' | '\n')).collect();
     let bytes = BASE64.decode(auth).map_err(|_| "has an `auth` that is not base64".to_owned())?;
     let plain = String::from_utf8(bytes).map_err(|_| "has an `auth` that is not text".to_owned())?;

@@ -1,11 +1,16 @@
 //! What containerd is told: how this node reaches a registry, and with which credentials. Parsers only; whoever
 //! calls them reads the files.
 
+pub mod config_toml;
 pub mod credentials;
+pub mod cri_status;
 pub mod docker_config;
 mod endpoint;
 pub mod hosts;
+mod settings;
 mod told;
+mod tree;
 
 pub use endpoint::{Capabilities, ClientPair, Endpoint, TlsSettings};
+pub use settings::Settings;
 pub use told::{Bite, Fault, Generation, Legacy, LegacyHost, Told, Way};

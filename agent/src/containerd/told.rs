@@ -89,14 +89,19 @@ pub enum Bite {
 impl Generation {
     /// By the version as containerd tells it (`1.6.20~ds1`, `v2.1.4`); the middle one where it cannot be read.
     pub fn of_version(version: &str) -> Generation {
-        let mut parts = version.trim_start_matches('v').split(['.', '-', '~', '+']);
-        let mut number = || parts.next().and_then(|part| part.parse::<u32>().ok());
-        match (number(), number()) {
+        match numbers(version) {
             (Some(0), _) | (Some(1), Some(0..=6)) => Generation::V1_6,
             (Some(1), _) | (None, _) => Generation::V1_7,
             (Some(_), _) => Generation::V2,
         }
     }
+}
+
+/// The first two numbers of a version as containerd tells it.
+pub(super) fn numbers(version: &str) -> (Option<u32>, Option<u32>) {
+    let mut parts = version.trim_start_matches('v').split(['.', '-', '~', '+']);
+    let mut number = || parts.next().and_then(|part| part.parse().ok());
+    (number(), number())
 }
 
 #[cfg(test)]

@@ -54,7 +54,7 @@ impl Walker {
     pub async fn node(self: Arc<Self>) -> Evidence {
         let tools = &self.tools;
         let mut seen = Recorder::begin(&tools.socket.to_string_lossy(), tools.timeout, tools.round);
-        let runtime = seen.stage(Stage::Runtime, runtime::inspect(&tools.socket)).await.ok();
+        let runtime = seen.stage(Stage::Runtime, runtime::inspect(&tools.socket, &tools.asked)).await.ok();
         let (content, snapshots) = tools.roots(runtime.as_ref());
         let measured = disk::measure_within(&content, &snapshots, tools.disk, seen.limit());
         let _ = seen.stage(Stage::Disk, measured).await;

@@ -27,12 +27,13 @@ pub(super) async fn stage(tools: &Tools, target: &Target, stop: impl Future<Outp
     if let Some(why) = reason_not_to_pull(tools, target).await {
         return Err(not_tried(&image.reference, why));
     }
-    let (content, snapshots) = match timeout(tools.timeout, runtime::inspect(&tools.socket)).await {
-        Ok(Ok(pass)) => tools.roots(Some(&pass.product)),
-        Ok(Err(Stop::Failed(finding, _))) => return Err(not_tried(&image.reference, finding.text)),
-        Ok(Err(Stop::Undecided(why, _))) => return Err(not_tried(&image.reference, why)),
-        Err(_) => return Err(not_tried(&image.reference, "containerd does not answer".into())),
-    };
+    let (content, snapshots) =
+        match timeout(tools.timeout, runtime::inspect(&tools.socket, &tools.asked)).await {
+            Ok(Ok(pass)) => tools.roots(Some(&pass.product)),
+            Ok(Err(Stop::Failed(finding, _))) => return Err(not_tried(&image.reference, finding.text)),
+            Ok(Err(Stop::Undecided(why, _))) => return Err(not_tried(&image.reference, why)),
+            Err(_) => return Err(not_tried(&image.reference, "containerd does not answer".into())),
+        };
     let order = pull::Order {
         socket: &tools.socket,
         image: &image.reference,

@@ -14,7 +14,7 @@ use crate::stages::Stop;
 use crate::stages::disk::Limits;
 use crate::stages::dns::{self, Resolver};
 use crate::stages::http::{Elsewhere, FindingError};
-use crate::stages::runtime::Runtime;
+use crate::stages::runtime::{Asked, Runtime};
 use crate::stages::tls::{self, Trust};
 
 /// Where containerd keeps its data unless it is told otherwise; looked at when containerd cannot be asked.
@@ -41,6 +41,8 @@ pub struct Clock {
 pub(super) struct Tools {
     pub(super) resolver: Resolver,
     pub(super) socket: PathBuf,
+    /// Where containerd's configuration is looked for.
+    pub(super) asked: Asked,
     pub(super) disk: Limits,
     pub(super) timeout: Duration,
     pub(super) round: Duration,
@@ -86,6 +88,10 @@ impl Tools {
         Tools {
             resolver: Resolver::new(config.resolv_conf.clone()),
             socket: config.containerd.socket.clone(),
+            asked: Asked {
+                config: config.containerd.config.clone(),
+                config_path: config.containerd.config_path_folders(),
+            },
             disk,
             timeout: config.timeout,
             round: config.interval.mul_f64(STAGES_SHARE),

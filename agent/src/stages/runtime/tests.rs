@@ -1,0 +1,135 @@
+//! What the stage says of containerd, and of what is not containerd.
+
+use super::*;
+use crate::stages::fake::{Fake, Pull, plugin};
+use std::path::Path;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+/// A configuration that is not there, in a folder that is.
+fn nowhere() -> Asked {
+    let config = std::env::temp_dir().join("no-such-config-of-containerd.toml");
+    Asked { config, config_path: Vec::new() }
+}
+
+async fn inspected(fake: &Fake) -> Pass<Runtime> {
+    inspect(&fake.socket(), &nowhere()).await.expect("the fake is well")
+}
+
+async fn why_undecided(socket: &Path) -> String {
+    match inspect(socket, &nowhere()).await {
+        Err(Stop::Undecided(why, _)) => why,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn the_snapshotter_is_the_configured_one_where_the_cri_tells() {
+    let fake = Fake::start(Pull::Hangs);
+    fake.state().config = Some(r#"{"containerd":{"snapshotter":"overlayfs"}}"#);
+    let pass = inspected(&fake).await;
+    let runtime = pass.product;
+    assert!(pass.warning.is_none());
+    assert_eq!((runtime.info.version.as_str(), runtime.info.snapshotter.as_str()), ("1.7.0", "overlayfs"));
+    assert_eq!(runtime.content, Path::new("/c/content"));
+    assert_eq!(runtime.snapshots, Path::new("/c/overlayfs"));
+    assert_eq!(runtime.pid, Some(std::process::id()), "the fake is this process");
+}
+
+#[tokio::test]
+async fn the_snapshotter_is_known_by_its_folder_where_the_cri_does_not_tell() {
+    let fake = Fake::start(Pull::Hangs);
+    let runtime = inspected(&fake).await.product;
+    assert_eq!(
+        (runtime.info.snapshotter.as_str(), runtime.snapshots.as_path()),
+        ("zfs", Path::new("/c/zfs"))
+    );
+}
+
+#[tokio::test]
+async fn without_the_cri_the_runtime_is_known_and_warned_of() {
+    let fake = Fake::start(Pull::Hangs);
+    fake.state().cri = false;
+    fake.state().plugins.retain(|plugin| plugin.id != "cri");
+    let pass = inspected(&fake).await;
+    assert_eq!(pass.warning.expect("there is one").cause.label(), "runtime_config");
+    assert_eq!(pass.product.info.snapshotter, "");
+}
+
+#[tokio::test]
+async fn a_cri_plugin_that_did_not_start_fails_with_its_own_words() {
+    let fake = Fake::start(Pull::Hangs);
+    let mut broken = plugin("io.containerd.cri.v1", "images", "");
+    broken.init_err = Some(containerd_client::google::rpc::Status {
+        code: 2,
+        message: "failed to find snapshotter \"zzz\"".to_owned(),
+        details: vec![],
+    });
+    fake.state().plugins.push(broken);
+    let checked = inspect(&fake.socket(), &nowhere()).await;
+    let Err(Stop::Failed(finding, seen)) = checked else { panic!("{checked:?}") };
+    assert_eq!(finding.cause.label(), "runtime_config");
+    assert!(finding.text.contains("zzz"), "{}", finding.text);
+    assert!(matches!(seen.fact, Some(Fact::Runtime(_))), "the version is known all the same");
+}
+
+#[tokio::test]
+async fn another_runtime_is_called_by_its_name() {
+    let fake = Fake::start(Pull::Hangs);
+    fake.state().containerd = false;
+    let why = why_undecided(&fake.socket()).await;
+    assert!(why.contains("cri-o 1.30.1"), "{why}");
+}
+
+#[tokio::test]
+async fn a_socket_that_is_not_there_is_undecided_and_says_what_to_mount() {
+    let folder = tempfile::tempdir().unwrap();
+    let why = why_undecided(&folder.path().join("c.sock")).await;
+    assert!(why.contains("/run/containerd") && why.contains("mount"), "{why}");
+}
+
+#[tokio::test]
+async fn a_folder_in_the_sockets_place_is_undecided() {
+    let folder = tempfile::tempdir().unwrap();
+    let why = why_undecided(folder.path()).await;
+    assert!(why.contains("not a socket"), "{why}");
+}
+
+#[tokio::test]
+async fn what_containerd_left_at_a_clean_stop_tells_that_it_is_down() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("io.containerd.runtime.v2.task")).unwrap();
+    let checked = inspect(&folder.path().join("c.sock"), &nowhere()).await;
+    let Err(Stop::Failed(finding, _)) = checked else { panic!("{checked:?}") };
+    assert_eq!(finding.cause.label(), "runtime_unavailable");
+}
+
+#[tokio::test]
+async fn a_socket_without_a_listener_fails() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("c.sock");
+    drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
+    let checked = inspect(&socket, &nowhere()).await;
+    let Err(Stop::Failed(finding, _)) = checked else { panic!("{checked:?}") };
+    assert_eq!(
+        (finding.cause.label(), finding.place.as_str()),
+        ("runtime_unavailable", socket.to_str().unwrap())
+    );
+}
+
+#[tokio::test]
+async fn a_web_server_on_the_socket_is_not_containerd() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("docker.sock");
+    let listener = tokio::net::UnixListener::bind(&socket).unwrap();
+    let server = tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let _ = stream.read(&mut [0; 16]).await;
+            let _ =
+                stream.write_all(b"HTTP/1.1 400 Bad Request\r\nServer: Docker/20.10 (linux)\r\n\r\n").await;
+        }
+    });
+    let why = why_undecided(&socket).await;
+    server.abort();
+    assert!(why.contains("Docker/20.10"), "{why}");
+}
