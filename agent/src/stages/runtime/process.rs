@@ -29,7 +29,7 @@ pub(super) enum Argument {
 /// The configuration file that the process was told on its command line.
 pub(super) fn config_argument(pid: Option<u32>) -> Argument {
     let Some(pid) = pid else { return Argument::No };
-    let Ok(line) = read(&format!("/proc/{pid}/cmdline")) else { return Argument::No };
+    let Ok(line) = read(format!("/proc/{pid}/cmdline")) else { return Argument::No };
     match argument(&line) {
         None => Argument::No,
         Some(path) if path.is_absolute() => Argument::Given(path),
@@ -69,7 +69,7 @@ pub(super) fn proxy_variables(pid: Option<u32>) -> Result<Vec<(String, Secret)>,
     let Some(pid) = pid else {
         return Err("containerd's process is not to be seen from here: hostPID: true shows it".to_owned());
     };
-    match read(&format!("/proc/{pid}/environ")) {
+    match read(format!("/proc/{pid}/environ")) {
         Ok(bytes) => Ok(variables(&bytes)),
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(
             "the environment of containerd's process may not be read: that takes uid 0 and the SYS_PTRACE capability"
@@ -90,7 +90,7 @@ fn variables(environment: &[u8]) -> Vec<(String, Secret)> {
 
 /// When the process was started, by the wall clock of now: its age is counted from the boot.
 pub(super) fn started(pid: Option<u32>) -> Option<SystemTime> {
-    let stat = read(&format!("/proc/{}/stat", pid?)).ok()?;
+    let stat = read(format!("/proc/{}/stat", pid?)).ok()?;
     let uptime = read("/proc/uptime").ok()?;
     let age = age(&String::from_utf8_lossy(&stat), &String::from_utf8_lossy(&uptime))?;
     SystemTime::now().checked_sub(age)
