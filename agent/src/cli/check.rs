@@ -104,6 +104,7 @@ async fn look(config: &Config, pulls: impl Fn(&RegistryName) -> bool) -> Result<
         .collect();
     let mut progress = Progress::new(walker.targets().len() + 1 + images.len());
 
+    Arc::clone(&walker).survey().await;
     let (sender, mut receiver) = mpsc::channel(WALKS_AT_ONCE);
     let mut wires = JoinSet::new();
     let places = Arc::new(Semaphore::new(WALKS_AT_ONCE));

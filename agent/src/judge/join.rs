@@ -203,6 +203,12 @@ impl Bench<'_> {
                 let found = Found::down(trouble, "; yet containerd's own pull works");
                 Found { status: Status::Degraded, ..found }
             }
+            // A mirror that could not be read of may serve: nobody knows that a pull would fail.
+            (Wire::Fails(trouble, _), PullSays::Nothing) if is_unread(facts) => {
+                let found =
+                    Found::down(trouble, "; what containerd is told of this registry could not be read");
+                Found { status: Status::Degraded, ..found }
+            }
             // What is confirmed stands, whatever one more round has seen.
             (Wire::Fails(trouble, _), PullSays::Fails(pull)) if pull.level > trouble.level => {
                 Found::down(&pull, "").seen_in(circumstances)
@@ -265,6 +271,11 @@ impl Bench<'_> {
         let lane = facts.pull.as_ref()?;
         first_warning(lane, &lane.says(self.now, self.policy)?)
     }
+}
+
+/// Whether it could never be read what the runtime is told of the registry.
+fn is_unread(facts: &RegistryFacts<'_>) -> bool {
+    facts.way.is_some_and(|way| way.decided.is_none())
 }
 
 /// What the pull lane adds.

@@ -4,6 +4,7 @@
 mod pull;
 mod reach;
 mod recorder;
+mod survey;
 mod target;
 mod tools;
 mod way;
@@ -19,7 +20,7 @@ use tokio::time::timeout;
 
 use crate::config::Config;
 use crate::model::{Evidence, Lane, Role, Stage, Subject};
-use crate::stages::{clock, disk, runtime};
+use crate::stages::{clock, disk};
 use reach::{Reach, Reaches};
 use recorder::Recorder;
 pub use target::Target;
@@ -50,11 +51,22 @@ impl Walker {
         &self.targets
     }
 
+    /// Asks containerd what it is told of registries, for the wire lanes that go by it.
+    pub async fn survey(&self) {
+        // What is wrong is told by the node lane.
+        if timeout(self.tools.timeout, survey::look(&self.tools)).await.is_err() {
+            self.tools.learn(None);
+        }
+    }
+
     /// The node lane. Its stages stand alone: none skips another.
     pub async fn node(self: Arc<Self>) -> Evidence {
         let tools = &self.tools;
         let mut seen = Recorder::begin(&tools.socket.to_string_lossy(), tools.timeout, tools.round);
-        let runtime = seen.stage(Stage::Runtime, runtime::inspect(&tools.socket, &tools.asked)).await.ok();
+        let runtime = seen.stage(Stage::Runtime, survey::look(tools)).await.ok();
+        if runtime.is_none() {
+            tools.learn(None);
+        }
         let (content, snapshots) = tools.roots(runtime.as_ref());
         let measured = disk::measure_within(&content, &snapshots, tools.disk, seen.limit());
         let _ = seen.stage(Stage::Disk, measured).await;
@@ -94,8 +106,9 @@ impl Walker {
     async fn way(&self, target: &Target) -> (Evidence, Reaches) {
         let tools = &self.tools;
         let mut seen = Recorder::begin(target.name().as_str(), tools.timeout, tools.round);
-        // Why there is none is written down.
-        let reaches = seen.stage(Stage::Runtime, way::find(tools, target)).await.unwrap_or_default();
+        let (told, reaches) = way::find(tools, target).await;
+        // How it ended is written down.
+        let _ = seen.stage(Stage::Runtime, async { told }).await;
         let subject = Subject::Registry(target.name().clone());
         (seen.finish(&[], subject, Lane::Node, tools.now()), reaches)
     }

@@ -8,16 +8,8 @@ use super::tools::Tools;
 use crate::containerd::Endpoint;
 use crate::stages::http::{Base, Elsewhere, Url};
 use crate::stages::tls::{Identity, Trust};
+use crate::stages::way::Terms;
 use crate::stages::{Seen, Stop};
-
-/// The files of an endpoint's TLS settings, as read.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Terms {
-    /// PEM bundles that are trusted beside the node's own.
-    pub(super) ca: Vec<Vec<u8>>,
-    /// The client certificate and its key, in PEM.
-    pub(super) identity: Option<(Vec<u8>, Vec<u8>)>,
-}
 
 /// An endpoint, and the handles that its walks are made with.
 #[derive(Debug)]

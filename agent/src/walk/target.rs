@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::sync::watch;
 
-use super::reach::{Reach, Terms};
+use super::reach::Reach;
 use super::tools::Tools;
 use crate::config::{Registry, TestImage};
 use crate::containerd::Endpoint;
@@ -13,6 +13,7 @@ use crate::containerd::credentials::Credentials;
 use crate::model::{Evidence, Fact, Moment, Quota, RegistryName};
 use crate::stages::auth::Memory;
 use crate::stages::clock::Sample;
+use crate::stages::way::Terms;
 
 /// One registry: what is asked of it, and what its rounds remember.
 #[derive(Debug)]

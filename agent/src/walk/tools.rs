@@ -6,8 +6,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use tokio::sync::watch;
 use tokio::time::Instant;
+use tokio::time::timeout;
 
+use super::survey::Known;
 use crate::config::Config;
 use crate::model::Moment;
 use crate::stages::Stop;
@@ -54,6 +57,15 @@ pub(super) struct Tools {
     pub(super) trust: Result<Trust, String>,
     /// Where containerd's data were when it last told.
     roots: Mutex<Option<(PathBuf, PathBuf)>>,
+    /// What containerd last told; empty until it was asked for the first time.
+    known: watch::Sender<Asking>,
+}
+
+/// Whether containerd was asked yet, and what it told when it last answered.
+#[derive(Clone, Debug, Default)]
+struct Asking {
+    is_over: bool,
+    known: Option<Arc<Known>>,
 }
 
 /// This agent's resolver, for requests that reqwest makes.
@@ -100,7 +112,25 @@ impl Tools {
             clock,
             trust: Trust::native(),
             roots: Mutex::default(),
+            known: watch::Sender::default(),
         }
+    }
+
+    /// Keeps what containerd told; nothing where it did not answer, and then what it told before still counts.
+    pub(super) fn learn(&self, runtime: Option<&Runtime>) {
+        let told = runtime.map(|runtime| Arc::new(Known::from(runtime)));
+        self.known.send_modify(|asking| {
+            asking.is_over = true;
+            asking.known = told.or(asking.known.take());
+        });
+    }
+
+    /// What containerd last told, once it was asked; nothing where it never answered.
+    pub(super) async fn known(&self) -> Option<Arc<Known>> {
+        let mut asking = self.known.subscribe();
+        // A containerd that does not answer keeps nobody longer than a stage may take.
+        let _ = timeout(self.timeout, asking.wait_for(|asking| asking.is_over)).await;
+        asking.borrow_and_update().known.clone()
     }
 
     pub(super) fn now(&self) -> Moment {
@@ -154,7 +184,6 @@ mod tests {
     use crate::config::load_bytes;
     use crate::stages::Checked;
     use std::io;
-    use tokio::time::timeout;
 
     #[tokio::test(start_paused = true)]
     async fn a_stage_that_hangs_is_told_before_its_round_is_cut() {

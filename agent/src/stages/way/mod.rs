@@ -3,6 +3,7 @@
 
 mod sight;
 
+use std::fmt;
 use std::path::Path;
 
 use self::sight::Sight;
@@ -46,6 +47,47 @@ pub fn finding(fault: &Fault) -> Finding {
         None => name.into_owned(),
     };
     Finding::new(config::broken(), format!("{place}: {}", fault.text)).at(fault.path.to_string_lossy())
+}
+
+/// The files of an endpoint's TLS settings.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Terms {
+    /// PEM bundles that are trusted beside the node's own.
+    pub ca: Vec<Vec<u8>>,
+    /// A client certificate and its key, in PEM.
+    pub identity: Option<(Vec<u8>, Vec<u8>)>,
+}
+
+impl fmt::Debug for Terms {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Terms { ca, identity } = self;
+        write!(f, "Terms({} bundles, client certificate: {})", ca.len(), identity.is_some())
+    }
+}
+
+/// Reads the files that `endpoint` is spoken to with; [`find`] has seen that they are well. Of several client
+/// certificates the first is taken. Blocks on the file system.
+///
+/// # Errors
+/// A sentence that names the file, where it went meanwhile.
+pub fn terms(endpoint: &Endpoint, pid: Option<u32>) -> Result<Terms, String> {
+    let settings = &endpoint.secured;
+    if settings.ca.is_empty() && settings.client.is_empty() {
+        return Ok(Terms::default());
+    }
+    let sight = Sight::of(pid).map_err(|unread| blind(&unread))?;
+    let read = |path: &Path| {
+        sight.read(path).map_err(|error| format!("{} cannot be read by this agent: {error}", path.display()))
+    };
+    let ca = settings.ca.iter().map(|path| read(path)).collect::<Result<_, _>>()?;
+    let identity = match settings.client.first() {
+        None => None,
+        Some(pair) => {
+            let key = pair.key.as_ref().unwrap_or(&pair.certificate);
+            Some((read(&pair.certificate)?, read(key)?))
+        }
+    };
+    Ok(Terms { ca, identity })
 }
 
 fn with<T>(sight: &Sight, look: impl FnOnce(&Files) -> T) -> T {

@@ -1,0 +1,39 @@
+//! What is known of this node's containerd: looked at by the node lane, used by the others.
+
+use super::tools::Tools;
+use crate::containerd::Told;
+use crate::containerd::credentials::Secret;
+use crate::stages::runtime::{self, Runtime};
+use crate::stages::{Checked, way};
+
+/// What the wire lanes go by.
+#[derive(Debug)]
+pub(super) struct Known {
+    /// What containerd is told of registries, or why that is not known.
+    pub(super) told: Result<Told, String>,
+    /// Its process, where that is known.
+    pub(super) pid: Option<u32>,
+    /// The proxy variables of its process, or why they are not known.
+    pub(super) environment: Result<Vec<(String, Secret)>, String>,
+}
+
+/// The `runtime` stage: containerd itself, and all that it is told of registries.
+pub(super) async fn look(tools: &Tools) -> Checked<Runtime> {
+    let looked = runtime::inspect(&tools.socket, &tools.asked).await;
+    tools.learn(looked.as_ref().ok().map(|pass| &pass.product));
+    let mut pass = looked?;
+    if let (None, Ok(told)) = (&pass.warning, &pass.product.told) {
+        let (told, pid) = (told.clone(), pass.product.pid);
+        // What cannot be seen here is said where a registry needs it.
+        let faults = tokio::task::spawn_blocking(move || way::lint(&told, pid)).await;
+        pass.warning = faults.ok().and_then(Result::ok).and_then(|faults| faults.first().map(way::finding));
+    }
+    Ok(pass)
+}
+
+impl From<&Runtime> for Known {
+    fn from(runtime: &Runtime) -> Known {
+        let Runtime { told, pid, environment, .. } = runtime;
+        Known { told: told.clone(), pid: *pid, environment: environment.clone() }
+    }
+}
