@@ -8,6 +8,7 @@ pub mod docker_config;
 mod endpoint;
 pub mod hosts;
 mod settings;
+pub mod proxy;
 mod told;
 mod tree;
 
