@@ -7,6 +7,7 @@ pub mod dns;
 pub mod grpc;
 pub mod http;
 pub mod os;
+pub mod proxy;
 pub mod text;
 pub mod tls;
 

@@ -18,6 +18,7 @@ pub use problem::Problem;
 
 use crate::containerd::credentials::Credentials;
 use crate::containerd::docker_config::DockerConfig;
+use crate::containerd::proxy::Proxy;
 use crate::model::{RegistryName, Target};
 
 /// The most bytes of the file: as much as a Kubernetes ConfigMap may hold.
@@ -122,6 +123,8 @@ pub struct Registry {
     pub plain_http: bool,
     /// A CA bundle (PEM, already read) that is trusted beside the node's own.
     pub ca: Option<Vec<u8>>,
+    /// The proxy that it is reached through, where neither containerd's process nor this agent's environment says.
+    pub proxy: Option<Proxy>,
     /// What the registry is to be given, from the docker config: what the kubelet would take for the test image.
     pub credentials: Option<Credentials>,
 }

@@ -9,6 +9,7 @@ use super::section::{Field, Spot};
 use super::{Registry, TestImage};
 use crate::containerd::credentials::Credentials;
 use crate::containerd::docker_config::DockerConfig;
+use crate::containerd::proxy::{Proxy, ProxySource};
 use crate::model::{ImageReference, RegistryName, Target};
 
 /// What is watched when the file names nothing, and the test image of each: small, and unlikely to be in use on a
@@ -61,7 +62,7 @@ pub(super) fn target(target: &Target, watched: &[Registry], keyring: &DockerConf
 fn bare(name: RegistryName, keyring: &DockerConfig) -> Registry {
     let image = default_image(&name);
     let credentials = credentials(&name, image.as_ref(), keyring);
-    Registry { name, image, plain_http: false, ca: None, credentials }
+    Registry { name, image, plain_http: false, ca: None, proxy: None, credentials }
 }
 
 /// Checks all that one entry gives, even if its name is wrong; `None` if it is.
@@ -79,14 +80,13 @@ fn one(
         true => Err("is of no use with plain_http: leave one of them out".to_owned()),
         false => files.ca(&path),
     });
-    // Passed over in silence, it would make every verdict on this registry a fairy tale.
-    raw.proxy.then(problems, |_| -> Result<(), String> {
-        Err("this version walks without a proxy: leave it out".to_owned())
+    let proxy = raw.proxy.then(problems, |url| {
+        Proxy::parse(&url, format!("`proxy` of {}", ProxySource::Configuration.words()))
     });
     let name = name?;
     let image = if image == Field::Absent { default_image(&name) } else { image.or(None) };
     let credentials = credentials(&name, image.as_ref(), keyring);
-    Some(Registry { name, image, plain_http, ca: ca.given(), credentials })
+    Some(Registry { name, image, plain_http, ca: ca.given(), proxy: proxy.given(), credentials })
 }
 
 fn name(name: Field<String>, spot: &Spot, problems: &mut Vec<Problem>) -> Field<RegistryName> {

@@ -251,3 +251,13 @@ fn a_config_path_may_name_several_folders() {
         ["1: containerd.config_path: must be an absolute path"]
     );
 }
+
+#[test]
+fn a_proxy_is_read_and_its_password_kept() {
+    let config = read("registries: [{name: quay.io, proxy: 'socks5://me:hunter2@proxy.corp'}]");
+    let proxy = config.registries[0].proxy.as_ref().expect("one is given");
+    assert_eq!(proxy.to_string(), "socks5://proxy.corp:1080");
+    assert_eq!(proxy.user.as_ref().map(|user| user.password.expose()), Some("hunter2"));
+    assert_eq!(proxy.told, "`proxy` of this agent's configuration");
+    assert!(!format!("{config:?}").contains("hunter2"));
+}

@@ -16,6 +16,7 @@ mod grpc;
 pub mod http;
 pub mod manifest;
 pub mod ping;
+pub mod proxy;
 pub mod pull;
 pub mod quota;
 pub mod runtime;

@@ -108,11 +108,12 @@ fn is_in(address: IpAddr, (network, bits): (IpAddr, u8)) -> bool {
 fn split_host_port(text: &str) -> Option<(&str, &str)> {
     let colon = text.rfind(':')?;
     let port = &text[colon + 1..];
-    let (host, before, after) = if text.starts_with('[') {
-        let end = text.find(']').filter(|end| end + 1 == colon)?;
-        (&text[1..end], &text[1..], &text[end + 1..])
-    } else {
-        (&text[..colon], text, text)
+    let (host, before, after) = match text.strip_prefix('[') {
+        Some(rest) => {
+            let end = text.find(']').filter(|end| end + 1 == colon)?;
+            (&text[1..end], rest, &text[end + 1..])
+        }
+        None => (&text[..colon], text, text),
     };
     let is_well =
         (text.starts_with('[') || !host.contains(':')) && !before.contains('[') && !after.contains(']');

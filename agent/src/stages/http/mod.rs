@@ -17,6 +17,7 @@ pub use reqwest::Url;
 pub use answer::{Answer, Refused};
 pub use conversation::{Conversation, Io, Opener, Opening};
 pub use elsewhere::{Elsewhere, Trip};
+pub(in crate::stages) use trouble::chain;
 pub use trouble::{FindingError, finding};
 
 /// The most of a body that is read: tokens and error bodies are a few KiB, and nothing else is asked for.

@@ -79,7 +79,7 @@ fn spoken(error: &hyper::Error) -> Cause {
 
 /// The error and what caused it, outermost first. `io::Error::source` passes over the error that it wraps, so that one
 /// is taken by `get_ref`.
-fn chain<'a>(error: &'a (dyn Error + 'static)) -> Vec<&'a (dyn Error + 'static)> {
+pub(in crate::stages) fn chain<'a>(error: &'a (dyn Error + 'static)) -> Vec<&'a (dyn Error + 'static)> {
     let mut chain = Vec::new();
     let mut next = Some(error);
     while let Some(error) = next

@@ -1,0 +1,162 @@
+//! Proxies' own language: what refuses a tunnel, in HTTP (RFC 9110 section 9.3.6) and in SOCKS 5 (RFC 1928), for people.
+
+use crate::model::{Cause, Finding};
+
+/// The proxy, or the way to it, is what fails, whatever the error was.
+pub const fn failed() -> Cause {
+    Cause::ProxyFailed
+}
+
+/// Whether the cause is one that an intercepting proxy brings about: its own authority, which the node does not know.
+pub fn may_be_interception(cause: Cause) -> bool {
+    cause == Cause::TlsUntrusted
+}
+
+/// A refused `CONNECT`.
+#[derive(Clone, Copy, Debug)]
+pub struct NoTunnel<'a> {
+    /// The HTTP status.
+    pub status: u16,
+    /// What stands after it in the status line; may be empty.
+    pub reason: &'a str,
+    /// The values of `Proxy-Authenticate`.
+    pub asks_for: &'a [&'a str],
+    /// Whether user and password were sent.
+    pub has_user: bool,
+}
+
+impl NoTunnel<'_> {
+    /// What the proxy does, before `to HOST`: the middle of a sentence.
+    pub fn words(&self, target: &str) -> String {
+        let status = format!("{} {}", self.status, self.reason);
+        let status = status.trim();
+        match self.status {
+            407 if self.has_user => {
+                format!("refuses the user and password of its URL for a tunnel to {target}: {status}")
+            }
+            407 => {
+                format!(
+                    "demands a user and password for a tunnel to {target}, and its URL has none: {status}"
+                )
+            }
+            502..=504 => format!("cannot reach {target}: {status}"),
+            _ => format!("refuses a tunnel to {target}: {status}"),
+        }
+    }
+
+    /// What to do, where it is more than to look at the proxy.
+    pub fn hint(&self) -> Option<String> {
+        match self.status {
+            407 if !self.asks_for.is_empty() && !self.offers_basic() => {
+                let schemes: Vec<&str> =
+                    self.asks_for.iter().filter_map(|value| value.split_whitespace().next()).collect();
+                let schemes = schemes.join(", ");
+                Some(format!(
+                    "The proxy asks for {schemes}; containerd speaks only Basic: have the proxy let this node through without, or put one between that speaks it."
+                ))
+            }
+            407 if self.has_user => {
+                Some("Correct the user and password in the proxy's URL (escape special characters with %), and restart containerd.".into())
+            }
+            407 => Some("Write user and password into the proxy's URL (http://user:password@proxy:port), and restart containerd.".into()),
+            403 | 405 => Some(
+                "Have the proxy allow CONNECT to this host and port, or name the host in NO_PROXY if the node can reach it directly.".into(),
+            ),
+            502..=504 => Some(
+                "Look at the proxy's own DNS, routes and upstream: the node reached the proxy, the proxy did not reach the host.".into(),
+            ),
+            _ => None,
+        }
+    }
+
+    fn offers_basic(&self) -> bool {
+        let is_basic =
+            |value: &&str| value.get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case("basic"));
+        self.asks_for.iter().any(is_basic)
+    }
+}
+
+/// What the reply of a SOCKS 5 proxy says (RFC 1928 section 6), in Go's words.
+pub fn socks_reply(code: u8) -> String {
+    match code {
+        1 => "general SOCKS server failure",
+        2 => "connection not allowed by ruleset",
+        3 => "network unreachable",
+        4 => "host unreachable",
+        5 => "connection refused",
+        6 => "TTL expired",
+        7 => "command not supported",
+        8 => "address type not supported",
+        _ => return format!("unknown code: {code}"),
+    }
+    .to_owned()
+}
+
+/// The finding of another stage as one about the proxy: `who` names the proxy and where it is told, and the words stay.
+pub fn as_proxys(finding: Finding, who: &str, place: &str) -> Finding {
+    if finding.cause == failed() && finding.place == place {
+        return finding;
+    }
+    let Finding { text, hint, .. } = finding;
+    let about = Finding::new(failed(), format!("{who} cannot be used: {text}")).at(place);
+    match hint {
+        Some(hint) => about.hint(hint),
+        None => about,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(status: u16, reason: &str, has_user: bool, asks_for: &[&str]) -> (String, String) {
+        let refused = NoTunnel { status, reason, asks_for, has_user };
+        (refused.words("quay.io:443"), refused.hint().unwrap_or_default())
+    }
+
+    #[test]
+    fn a_407_tells_by_what_was_sent() {
+        let (words, hint) = refused(407, "Proxy Authentication Required", false, &["Basic realm=\"x\""]);
+        assert_eq!(
+            words,
+            "demands a user and password for a tunnel to quay.io:443, and its URL has none: 407 Proxy Authentication Required"
+        );
+        assert!(hint.starts_with("Write user and password"), "{hint}");
+        let (words, hint) = refused(407, "", true, &["basic"]);
+        assert_eq!(words, "refuses the user and password of its URL for a tunnel to quay.io:443: 407");
+        assert!(hint.starts_with("Correct"), "{hint}");
+    }
+
+    #[test]
+    fn a_proxy_that_wants_what_containerd_cannot_is_named() {
+        let (_, hint) = refused(407, "", true, &["Negotiate", "NTLM"]);
+        assert!(hint.contains("asks for Negotiate, NTLM; containerd speaks only Basic"), "{hint}");
+        let (_, hint) = refused(407, "", true, &["NTLM", "Basic realm=x"]);
+        assert!(hint.starts_with("Correct"), "{hint}");
+    }
+
+    #[test]
+    fn a_proxy_that_does_not_get_there_says_so() {
+        assert_eq!(
+            refused(503, "Service Unavailable", false, &[]).0,
+            "cannot reach quay.io:443: 503 Service Unavailable"
+        );
+        assert_eq!(refused(403, "Filtered", false, &[]).0, "refuses a tunnel to quay.io:443: 403 Filtered");
+    }
+
+    #[test]
+    fn replies_have_gos_words() {
+        assert_eq!(socks_reply(2), "connection not allowed by ruleset");
+        assert_eq!(socks_reply(99), "unknown code: 99");
+    }
+
+    #[test]
+    fn what_another_stage_found_becomes_the_proxys_and_keeps_its_words() {
+        let found = Finding::new(Cause::DnsNotFound, "proxy.corp does not exist").at("proxy.corp").hint("h");
+        let about = as_proxys(found, "the proxy proxy.corp:3128", "proxy.corp:3128");
+        assert_eq!(about.text, "the proxy proxy.corp:3128 cannot be used: proxy.corp does not exist");
+        assert_eq!((about.cause, about.place.as_str()), (failed(), "proxy.corp:3128"));
+        assert_eq!(about.hint.as_deref(), Some("h"));
+        assert_eq!(as_proxys(about.clone(), "the proxy", "proxy.corp:3128"), about);
+    }
+}
