@@ -32,6 +32,8 @@ pub struct Pullscope<'a> {
     pub path: &'a Path,
     /// The trust store (PEM).
     pub roots: &'a Path,
+    /// More variables, as `NAME=VALUE`.
+    pub variables: Vec<String>,
 }
 
 impl Pullscope<'_> {
@@ -42,6 +44,7 @@ impl Pullscope<'_> {
             proxies.iter().flat_map(|name| ["-u".to_owned(), (*name).to_owned()]).collect();
         words.extend(["-u".to_owned(), "SSL_CERT_DIR".to_owned(), "-u".to_owned(), "NODE_NAME".to_owned()]);
         words.push(format!("SSL_CERT_FILE={}", self.roots.display()));
+        words.extend(self.variables.iter().cloned());
         words.push(self.path.to_string_lossy().into_owned());
         words
     }

@@ -58,6 +58,9 @@ pub fn write(
     yaml.push_str("registries:\n");
     for registry in scenario.registries() {
         writeln!(yaml, "  - name: {0}\n    image: {0}/{1}", registry.name, registry.image)?;
+        if let Some(proxy) = &registry.proxy {
+            writeln!(yaml, "    proxy: {}", world.variable(proxy))?;
+        }
         if registry.plain_http {
             yaml.push_str("    plain_http: true\n");
         } else if registry.trusted {

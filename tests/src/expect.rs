@@ -72,6 +72,9 @@ pub struct Registry {
     /// What the summary must contain.
     #[serde(default)]
     pub summary: Vec<String>,
+    /// What the advice must contain.
+    #[serde(default)]
+    pub advice: Vec<String>,
     /// How stages of the registry's own endpoint must have ended.
     #[serde(default)]
     pub stages: BTreeMap<String, String>,
@@ -223,6 +226,10 @@ fn check_registry(seen: &Value, expected: &Registry, world: &World, wrong: &mut 
         let place = expected.place.as_deref().map(|text| world.fill(text));
         let summary: Vec<_> = expected.summary.iter().map(|text| world.fill(text)).collect();
         check_verdict(seen, &said, expected.stage.as_deref(), place.as_deref(), &summary, wrong);
+        for words in &expected.advice {
+            let seen = text(&seen["verdict"]["advice"]);
+            wrong.unless(seen.contains(words), || format!("{what} advice: {seen:?} without {words:?}"));
+        }
     }
     let endpoints = seen["endpoints"].as_array().into_iter().flatten();
     match endpoints.clone().find(|endpoint| endpoint["role"] == "registry") {

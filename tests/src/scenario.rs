@@ -6,7 +6,7 @@ use std::path::Path;
 use pullscope::model::Cause;
 use serde::Deserialize;
 
-use crate::world::{disk, dns, nginx, raw, tls};
+use crate::world::{disk, dns, nginx, proxy, raw, tls};
 use crate::{Fallible, expect};
 
 /// One scenario.
@@ -52,6 +52,10 @@ pub struct World {
     pub aliases: BTreeMap<String, String>,
     /// The servers.
     pub server: Vec<Server>,
+    /// Proxies.
+    pub proxy: Vec<proxy::Proxy>,
+    /// Variables of containerd's process (with its own containerd only); `@USER@` and `@PASSWORD@` are the suite's.
+    pub environment: BTreeMap<String, String>,
     /// containerd.
     pub containerd: Containerd,
     /// What is wrong with containerd's disk (with its own containerd only).
@@ -67,6 +71,8 @@ impl Default for World {
             names: BTreeMap::new(),
             aliases: BTreeMap::new(),
             server: Vec::new(),
+            proxy: Vec::new(),
+            environment: BTreeMap::new(),
             containerd: Containerd::Idle,
             disk: None,
             present: Vec::new(),
@@ -183,6 +189,8 @@ pub struct Config {
     pub words: Vec<String>,
     /// One test pull's time-out; 20s where it is not told.
     pub pull_timeout: Option<String>,
+    /// Variables of pullscope's own process.
+    pub environment: BTreeMap<String, String>,
 }
 
 /// One registry that pullscope is told to watch.
@@ -200,12 +208,14 @@ pub struct Registry {
     /// Whether plain HTTP is meant.
     #[serde(default)]
     pub plain_http: bool,
+    /// The proxy that it is reached through.
+    pub proxy: Option<String>,
 }
 
 impl Registry {
     /// A registry with nothing special.
     pub fn named(name: &str) -> Registry {
-        Registry { name: name.to_owned(), image: image(), trusted: true, plain_http: false }
+        Registry { name: name.to_owned(), image: image(), trusted: true, plain_http: false, proxy: None }
     }
 }
 
@@ -231,8 +241,9 @@ impl Scenario {
             return Err("about says nothing".into());
         }
         let own = scenario.world.containerd == Containerd::Own;
-        if !own && (scenario.world.disk.is_some() || !scenario.world.present.is_empty()) {
-            return Err("disk and present need containerd = \"own\"".into());
+        let world = &scenario.world;
+        if !own && (world.disk.is_some() || !world.present.is_empty() || !world.environment.is_empty()) {
+            return Err("disk, present and environment need containerd = \"own\"".into());
         }
         scenario.expect.check_labels()?;
         if let Some(text) = &scenario.text {
@@ -263,6 +274,9 @@ impl Scenario {
             if server.v6 {
                 programs.push("ip");
             }
+        }
+        for proxy in &self.world.proxy {
+            programs.extend([proxy.kind.program(), "unshare", "mount"]);
         }
         if matches!(self.world.containerd, Containerd::Idle | Containerd::Own | Containerd::Killed) {
             programs.extend(["containerd", "ctr", "unshare", "nsenter", "mount"]);

@@ -131,7 +131,9 @@ fn trial(
     let path = binary::find().map_err(|e| Failed::from(e.to_string()))?;
     let world = World::build(&scenario, ground.bench()?).map_err(|e| Failed::from(e.to_string()))?;
     let roots = world.authority.system();
-    then(&scenario, &world, &Pullscope { path: &path, roots: &roots })
+    let own = &scenario.config.environment;
+    let variables = own.iter().map(|(name, text)| format!("{name}={}", world.variable(text))).collect();
+    then(&scenario, &world, &Pullscope { path: &path, roots: &roots, variables })
         .map(|()| Completion::Completed)
         .map_err(|e| Failed::from(format!("{}\n{e}\n{}", scenario.about.trim(), world.logs())))
 }

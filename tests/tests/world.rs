@@ -254,6 +254,45 @@ fn an_address_of_ipv6_is_taken_off_again() {
 }
 
 #[test]
+fn a_proxy_does_what_it_is_called() {
+    let Some(world) = world(
+        "[world]\ncontainerd = 'absent'\n\
+         [[world.proxy]]\nhost = 'open.test'\ntunnels_to = [8443]\n\
+         [[world.proxy]]\nhost = 'closed.test'\npassword = true\n\
+         [[world.proxy]]\nhost = 'socks.test'\nkind = 'socks5'\npassword = true\n\
+         [[world.server]]\nhost = 'web.test'\nkind = 'web'\nport = 8443\ncertificate = 'none'\n\
+         [[world.server.route]]\nlocation = '/'\nstatus = 200\nbody = 'here'",
+    ) else {
+        return;
+    };
+    // What curl gets by each: `--proxytunnel` makes it ask for a tunnel, and the name is the proxy's to look up.
+    let by = |proxy: &str, host: &str, url: &str| {
+        let proxy = proxy.replace("HOST", &format!("{}:3128", world.addresses[host][0]));
+        let words = [
+            "--silent",
+            "--show-error",
+            "--max-time",
+            "10",
+            "--noproxy",
+            "",
+            "--proxytunnel",
+            "-x",
+            &proxy,
+            url,
+        ];
+        let out = std::process::Command::new("curl").args(words).output().unwrap();
+        String::from_utf8_lossy(&[out.stdout, out.stderr].concat()).into_owned()
+    };
+    let user = format!("{}:{}", pullscope_tests::USER, pullscope_tests::PASSWORD);
+    assert_eq!(by("http://HOST", "open.test", "http://web.test:8443/"), "here");
+    assert!(by("http://HOST", "open.test", "http://web.test:9443/").contains("403"));
+    assert!(by("http://HOST", "closed.test", "http://web.test:8443/").contains("407"));
+    assert_eq!(by(&format!("http://{user}@HOST"), "closed.test", "http://web.test:8443/"), "here");
+    assert_eq!(by(&format!("socks5h://{user}@HOST"), "socks.test", "http://web.test:8443/"), "here");
+    assert_ne!(by("socks5h://HOST", "socks.test", "http://web.test:8443/"), "here");
+}
+
+#[test]
 fn every_scenario_file_can_be_read() {
     let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
     let mut read = 0;

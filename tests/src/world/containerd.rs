@@ -22,8 +22,15 @@ pub struct Containerd {
 }
 
 impl Containerd {
-    /// Starts one with its files in `home`, its data in `root`, its registry hosts in `certs`, and these name servers.
-    pub fn start(home: &Path, root: &Path, certs: &Path, resolv_conf: &Path) -> Fallible<Containerd> {
+    /// Starts one with its files in `home`, its data in `root`, its registry hosts in `certs`, these name servers, and
+    /// these variables in its environment.
+    pub fn start(
+        home: &Path,
+        root: &Path,
+        certs: &Path,
+        resolv_conf: &Path,
+        environment: &[(String, String)],
+    ) -> Fallible<Containerd> {
         fs::create_dir_all(home)?;
         fs::write(home.join("config.toml"), configuration(home, root, certs))?;
         let script = format!(
@@ -32,8 +39,10 @@ impl Containerd {
             program(),
             home.join("config.toml").display()
         );
-        let args = ["--mount", "--propagation", "private", "sh", "-c", &script];
-        let mut process = Process::start("containerd", home, "unshare", &args)?;
+        let variables: Vec<_> = environment.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let mut args: Vec<&str> = variables.iter().map(String::as_str).collect();
+        args.extend(["unshare", "--mount", "--propagation", "private", "sh", "-c", &script]);
+        let mut process = Process::start("containerd", home, "env", &args)?;
         let (socket, log) = (home.join("c.sock"), home.join("containerd.log"));
         // The CRI answers "not initialized yet" until its last part has started.
         process.wait_until("socket and CRI", || {

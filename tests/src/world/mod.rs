@@ -14,8 +14,8 @@ use self::process::Process;
 use self::raw::Blackhole;
 use self::tls::{Authority, Identity};
 use self::token::Signer;
-use crate::Fallible;
 use crate::scenario::{self, Auth, ServerKind};
+use crate::{Fallible, PASSWORD, USER};
 
 pub mod address;
 pub mod containerd;
@@ -24,6 +24,7 @@ pub mod dns;
 pub mod image;
 pub mod nginx;
 pub mod process;
+pub mod proxy;
 pub mod raw;
 pub mod registry;
 pub mod tls;
@@ -46,7 +47,7 @@ impl Bench {
             let (home, resolv_conf) = (dir.join("containerd"), dir.join("resolv.conf"));
             fs::write(&resolv_conf, "# nothing is pulled here\n")?;
             let certs = home.join("certs.d");
-            bench.idle = Some(Containerd::start(&home, &home.join("root"), &certs, &resolv_conf)?);
+            bench.idle = Some(Containerd::start(&home, &home.join("root"), &certs, &resolv_conf, &[])?);
         }
         Ok(bench)
     }
@@ -118,7 +119,12 @@ impl World {
         for server in &spec.server {
             world.start_server(server, bench)?;
         }
+        for proxy in &spec.proxy {
+            let ip = world.free_address();
+            world.addresses.entry(proxy.host.clone()).or_default().push(ip);
+        }
         world.start_dns(spec)?;
+        world.start_proxies(spec)?;
         world.start_containerd(scenario, bench)?;
         Ok(world)
     }
@@ -323,6 +329,21 @@ impl World {
         Ok(fs::write(self.resolv_conf(), resolv_conf)?)
     }
 
+    /// Starts the proxies, at the addresses that the name servers tell already.
+    fn start_proxies(&mut self, spec: &scenario::World) -> Fallible<()> {
+        for proxy in &spec.proxy {
+            let ip = self.addresses[&proxy.host][0];
+            let process = proxy::start(proxy, ip, &self.resolv_conf(), self.dir())?;
+            self.servers.push(Running::Process { host: proxy.host.clone(), process });
+        }
+        Ok(())
+    }
+
+    /// A value of a variable, with the addresses of the scenario and the suite's user in it.
+    pub fn variable(&self, text: &str) -> String {
+        self.fill(text).replace("@USER@", USER).replace("@PASSWORD@", PASSWORD)
+    }
+
     /// Makes an address where nothing answers.
     fn add_dead(&mut self, what: &str) -> Fallible<()> {
         let ip = self.free_address();
@@ -356,7 +377,10 @@ impl World {
                 let home = self.dir().join("containerd");
                 let root = home.join("root");
                 self._mount = spec.disk.map(|fault| disk::Mount::prepare(fault, &root)).transpose()?;
-                let mut own = Containerd::start(&home, &root, &self.certs(), &self.resolv_conf())?;
+                let environment: Vec<_> =
+                    spec.environment.iter().map(|(name, text)| (name.clone(), self.variable(text))).collect();
+                let mut own =
+                    Containerd::start(&home, &root, &self.certs(), &self.resolv_conf(), &environment)?;
                 for image in &spec.present {
                     own.pull(image, &self.certs())?;
                 }
