@@ -7,8 +7,8 @@ pub mod cri_status;
 pub mod docker_config;
 mod endpoint;
 pub mod hosts;
-mod settings;
 pub mod proxy;
+mod settings;
 mod told;
 mod tree;
 

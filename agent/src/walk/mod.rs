@@ -114,7 +114,7 @@ impl Walker {
     }
 
     /// The wire lane of one endpoint.
-    async fn wire(&self, target: &Target, reach: &Reach) -> Evidence {
+    async fn wire(&self, target: &Target, reach: &Arc<Reach>) -> Evidence {
         let tools = &self.tools;
         let endpoint = &reach.endpoint;
         let mut seen = Recorder::begin(endpoint.authority(), tools.timeout, tools.round);

@@ -6,7 +6,9 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::tools::Tools;
 use crate::containerd::Endpoint;
-use crate::stages::http::{Base, Elsewhere, Url};
+use crate::containerd::proxy::{Proxy, ProxyRules};
+use crate::stages::http::{Base, Elsewhere, Proxied, Url};
+use crate::stages::proxy;
 use crate::stages::tls::{Identity, Trust};
 use crate::stages::way::Terms;
 use crate::stages::{Seen, Stop};
@@ -16,6 +18,10 @@ use crate::stages::{Seen, Stop};
 pub(super) struct Reach {
     pub(super) endpoint: Endpoint,
     terms: Terms,
+    /// Which requests go through which proxy.
+    rules: Arc<ProxyRules>,
+    /// The proxy of this endpoint.
+    pub(super) proxy: Option<Proxy>,
     trust: Result<Trust, String>,
     /// For token services and redirects: as containerd's client for this endpoint, with the same trust.
     pub(super) elsewhere: Elsewhere,
@@ -25,18 +31,33 @@ pub(super) struct Reach {
 // === impl Reach ===
 
 impl Reach {
-    pub(super) fn new(endpoint: Endpoint, terms: Terms, tools: &Tools) -> Result<Reach, String> {
+    pub(super) fn new(
+        endpoint: Endpoint,
+        terms: Terms,
+        rules: Arc<ProxyRules>,
+        tools: &Tools,
+    ) -> Result<Reach, String> {
         let trust = trust(&endpoint, &terms, tools);
         let elsewhere = tools
-            .elsewhere(trust.as_ref().unwrap_or(&Trust::default()))
+            .elsewhere(trust.as_ref().unwrap_or(&Trust::default()), &rules)
             .map_err(|error| format!("the HTTP client: {error}"))?;
-        let base = base(&endpoint);
-        Ok(Reach { endpoint, terms, trust, elsewhere, base })
+        let scheme = if endpoint.tls { "https" } else { "http" };
+        let proxy = rules.for_url(scheme, &endpoint.host, endpoint.port).cloned();
+        let base = base(&endpoint, proxy.as_ref());
+        Ok(Reach { endpoint, terms, rules, proxy, trust, elsewhere, base })
     }
 
     /// Whether it was made of these.
-    pub(super) fn is_of(&self, endpoint: &Endpoint, terms: &Terms) -> bool {
-        self.endpoint == *endpoint && self.terms == *terms
+    pub(super) fn is_of(&self, endpoint: &Endpoint, terms: &Terms, rules: &ProxyRules) -> bool {
+        self.endpoint == *endpoint && self.terms == *terms && *self.rules == *rules
+    }
+
+    /// Where the first connection goes: the proxy, or the endpoint itself.
+    pub(super) fn first_hop(&self) -> (&str, u16) {
+        match &self.proxy {
+            Some(proxy) => (&proxy.host, proxy.port),
+            None => (&self.endpoint.host, self.endpoint.port),
+        }
     }
 
     /// Whom certificates must lead to, and what is shown.
@@ -73,7 +94,7 @@ fn trust(endpoint: &Endpoint, terms: &Terms, tools: &Tools) -> Result<Trust, Str
     }
 }
 
-fn base(endpoint: &Endpoint) -> Result<Base, String> {
+fn base(endpoint: &Endpoint, proxy: Option<&Proxy>) -> Result<Base, String> {
     let home = Url::parse(&endpoint.url).map_err(|error| format!("{} is no URL: {error}", endpoint.url))?;
     let mut headers = HeaderMap::new();
     for (name, value) in &endpoint.headers {
@@ -83,8 +104,13 @@ fn base(endpoint: &Endpoint) -> Result<Base, String> {
         value.set_sensitive(true);
         headers.append(name, value);
     }
+    let passes_on = proxy.filter(|proxy| proxy::passes_on(proxy, endpoint.tls));
+    let proxied = passes_on.map(|proxy| Proxied {
+        authorization: proxy::authorization(proxy),
+        refusal: proxy::demands_user(proxy, "Proxy Authentication Required", endpoint.authority()),
+    });
     let namespace = endpoint.namespace.clone();
-    Ok(Base { home, api: endpoint.api.clone(), namespace, headers, proxied: None })
+    Ok(Base { home, api: endpoint.api.clone(), namespace, headers, proxied })
 }
 
 /// Several walks hold it at once.

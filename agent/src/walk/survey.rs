@@ -2,7 +2,7 @@
 
 use super::tools::Tools;
 use crate::containerd::Told;
-use crate::containerd::credentials::Secret;
+use crate::containerd::proxy::{ProxyRules, ProxySource};
 use crate::stages::runtime::{self, Runtime};
 use crate::stages::{Checked, way};
 
@@ -13,8 +13,8 @@ pub(super) struct Known {
     pub(super) told: Result<Told, String>,
     /// Its process, where that is known.
     pub(super) pid: Option<u32>,
-    /// The proxy variables of its process, or why they are not known.
-    pub(super) environment: Result<Vec<(String, Secret)>, String>,
+    /// The proxies of its process' environment; none where that is not to be seen from here.
+    pub(super) proxies: Option<ProxyRules>,
 }
 
 /// The `runtime` stage: containerd itself, and all that it is told of registries.
@@ -34,6 +34,10 @@ pub(super) async fn look(tools: &Tools) -> Checked<Runtime> {
 impl From<&Runtime> for Known {
     fn from(runtime: &Runtime) -> Known {
         let Runtime { told, pid, environment, .. } = runtime;
-        Known { told: told.clone(), pid: *pid, environment: environment.clone() }
+        let proxies = environment.as_ref().ok().map(|variables| {
+            let exposed = variables.iter().map(|(name, value)| (name.as_str(), value.expose()));
+            ProxyRules::from_environment(exposed, ProxySource::Containerd)
+        });
+        Known { told: told.clone(), pid: *pid, proxies }
     }
 }

@@ -10,6 +10,7 @@ use super::tools::Tools;
 use crate::config::{Registry, TestImage};
 use crate::containerd::Endpoint;
 use crate::containerd::credentials::Credentials;
+use crate::containerd::proxy::ProxyRules;
 use crate::model::{Evidence, Fact, Moment, Quota, RegistryName};
 use crate::stages::auth::Memory;
 use crate::stages::clock::Sample;
@@ -64,15 +65,16 @@ impl Target {
     pub(super) fn reach(
         &self,
         endpoints: Vec<(Endpoint, Terms)>,
+        rules: &Arc<ProxyRules>,
         tools: &Tools,
     ) -> Result<Vec<Arc<Reach>>, String> {
         let mut known = self.reaches.lock().unwrap_or_else(PoisonError::into_inner);
         let mut reaches = Vec::with_capacity(endpoints.len());
         for (endpoint, terms) in endpoints {
-            let same = known.iter().find(|reach| reach.is_of(&endpoint, &terms));
+            let same = known.iter().find(|reach| reach.is_of(&endpoint, &terms, rules));
             reaches.push(match same {
                 Some(reach) => Arc::clone(reach),
-                None => Arc::new(Reach::new(endpoint, terms, tools)?),
+                None => Arc::new(Reach::new(endpoint, terms, Arc::clone(rules), tools)?),
             });
         }
         known.clone_from(&reaches);

@@ -1,5 +1,6 @@
 //! What the walks are made with: handles that are built once. A stage is handed the one that it needs, never the bag.
 
+use std::error::Error;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,11 +13,13 @@ use tokio::time::timeout;
 
 use super::survey::Known;
 use crate::config::Config;
+use crate::containerd::proxy::{ProxyRules, ProxySource};
 use crate::model::Moment;
 use crate::stages::Stop;
 use crate::stages::disk::Limits;
 use crate::stages::dns::{self, Resolver};
-use crate::stages::http::{Elsewhere, FindingError};
+use crate::stages::http::{Elsewhere, FindingError, Url};
+use crate::stages::proxy;
 use crate::stages::runtime::{Asked, Runtime};
 use crate::stages::tls::{self, Trust};
 
@@ -57,6 +60,8 @@ pub(super) struct Tools {
     pub(super) trust: Result<Trust, String>,
     /// Where containerd's data were when it last told.
     roots: Mutex<Option<(PathBuf, PathBuf)>>,
+    /// The proxies of this agent's own environment.
+    pub(super) proxies: ProxyRules,
     /// What containerd last told; empty until it was asked for the first time.
     known: watch::Sender<Asking>,
 }
@@ -113,6 +118,7 @@ impl Tools {
             trust: Trust::native(),
             roots: Mutex::default(),
             known: watch::Sender::default(),
+            proxies: ProxyRules::from_environment(std::env::vars(), ProxySource::Agent),
         }
     }
 
@@ -137,15 +143,26 @@ impl Tools {
         self.clock.now()
     }
 
-    /// A client for token services and redirects: the node's resolver, the endpoint's trust, no proxy of this process.
-    pub(super) fn elsewhere(&self, trust: &Trust) -> Result<Elsewhere, reqwest::Error> {
+    /// A client for token services and redirects: the node's resolver, the endpoint's trust, containerd's proxies.
+    pub(super) fn elsewhere(
+        &self,
+        trust: &Trust,
+        rules: &Arc<ProxyRules>,
+    ) -> Result<Elsewhere, reqwest::Error> {
         let limit = self.timeout.mul_f64(ELSEWHERE_SHARE);
         let resolver = AsTheNode { resolver: self.resolver.clone(), limit: limit / 2 };
-        let builder = reqwest::Client::builder()
+        let mut builder = reqwest::Client::builder()
             .no_proxy()
             .dns_resolver(Arc::new(resolver))
             .tls_backend_preconfigured(tls::client_config(trust).as_ref().clone());
-        Elsewhere::new(builder, limit)
+        if !rules.names_none() {
+            builder = builder.proxy(proxy::for_reqwest(rules));
+        }
+        let rules = Arc::clone(rules);
+        let blame = move |error: &(dyn Error + 'static), doing: &str, url: &Url| {
+            proxy::finding(error, doing, url, &rules)
+        };
+        Ok(Elsewhere::new(builder, limit)?.blaming(Arc::new(blame)))
     }
 
     /// Where containerd's content and snapshots are: as it tells now, told last, or has them by default.

@@ -1,10 +1,13 @@
 //! How this node's containerd reaches a registry, and the handles to go that way.
 
+use std::sync::Arc;
+
 use super::reach::Reaches;
 use super::survey::Known;
 use super::target::Target;
 use super::tools::Tools;
 use crate::config::Registry;
+use crate::containerd::proxy::ProxyRules;
 use crate::containerd::{Endpoint, Told, Way};
 use crate::model::{Fact, RegistryHost, Role};
 use crate::stages::way::{self, Terms};
@@ -29,7 +32,9 @@ pub(super) async fn find(tools: &Tools, target: &Target) -> (Checked<()>, Reache
         }
         Err(failed) => (Err(failed), Vec::new()),
     };
-    match target.reach(endpoints, tools) {
+    let proxies = known.as_deref().and_then(|known| known.proxies.clone());
+    let rules = ProxyRules::choose(proxies, tools.proxies.clone(), registry.proxy.as_ref());
+    match target.reach(endpoints, &Arc::new(rules), tools) {
         Ok(reaches) => (telling(checked, &reaches), reaches),
         Err(why) => (Err(Stop::Undecided(why, Seen::default())), Vec::new()),
     }

@@ -4,6 +4,7 @@ use std::future::Future;
 use std::pin::{Pin, pin};
 use std::task::{Context, Waker};
 
+use ::http::StatusCode;
 use ::http::header::{HOST, HeaderValue, PROXY_AUTHORIZATION, USER_AGENT};
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, Empty};
@@ -109,7 +110,12 @@ impl Conversation {
             wire.used = true;
             self.wire = Some(wire);
         }
-        Ok(answer)
+        match &self.base.proxied {
+            Some(proxied) if answer.status == StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
+                Err(proxied.refusal.clone().into())
+            }
+            _ => Ok(answer),
+        }
     }
 
     fn request(&self, ask: &Ask, url: &Url) -> Result<::http::Request<Empty<Bytes>>, Stop> {

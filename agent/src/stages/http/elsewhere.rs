@@ -1,5 +1,8 @@
 //! The other hosts that a registry names: its token service, and where its redirects lead.
 
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ::http::header::{AUTHORIZATION, HeaderMap, HeaderValue};
@@ -18,10 +21,14 @@ const MAX_REDIRECTS: usize = 5;
 
 /// A client for other hosts than the endpoint. It never follows a redirect by itself, keeps no connection for the next
 /// round, and speaks HTTP/1.1, as containerd's CRI does.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Elsewhere {
     client: Client,
+    blame: Blame,
 }
+
+/// Makes a finding of a request that got no answer: the error, what was tried, and the URL.
+pub type Blame = Arc<dyn Fn(&(dyn Error + 'static), &str, &Url) -> Finding + Send + Sync>;
 
 /// A request that redirects may lead to other hosts.
 #[derive(Clone, Debug)]
@@ -51,7 +58,13 @@ impl Elsewhere {
             .timeout(limit)
             .user_agent(super::USER_AGENT)
             .build()?;
-        Ok(Elsewhere { client })
+        Ok(Elsewhere { client, blame: Arc::new(|error, doing, url| finding(error, doing, &place(url))) })
+    }
+
+    /// Says by `blame` whose fault an error is, where others than the host may be at fault.
+    #[must_use]
+    pub fn blaming(self, blame: Blame) -> Elsewhere {
+        Elsewhere { blame, ..self }
     }
 
     /// Asks `url` once; `authorization` goes to it as it is.
@@ -78,9 +91,12 @@ impl Elsewhere {
     /// # Errors
     /// What kept the answer away, as a finding at that host.
     pub async fn post(&self, url: Url, form: &[(&str, &str)]) -> Result<Answer, Stop> {
-        let shown = place(&url);
-        let request =
-            self.client.post(url).form(form).build().map_err(|error| lost(error, "POST", &shown))?;
+        let request = self
+            .client
+            .post(url.clone())
+            .form(form)
+            .build()
+            .map_err(|error| self.lost(error, "POST", &url))?;
         self.send(request).await
     }
 
@@ -107,18 +123,23 @@ impl Elsewhere {
 
     async fn send(&self, request: Request) -> Result<Answer, Stop> {
         let (method, url) = (request.method().clone(), request.url().clone());
-        let doing = method.as_str();
-        let shown = place(&url);
-        let response = self.client.execute(request).await.map_err(|error| lost(error, doing, &shown))?;
+        let sent = self.client.execute(request).await;
+        let response = sent.map_err(|error| self.lost(error, method.as_str(), &url))?;
         let (status, headers): (StatusCode, HeaderMap) = (response.status(), response.headers().clone());
         let (body, whole) = read(response).await;
         Ok(Answer { url, status, headers, body, whole })
     }
+
+    /// The finding of a request that got no answer. reqwest's own text would repeat the URL with its query.
+    fn lost(&self, error: reqwest::Error, doing: &str, url: &Url) -> Finding {
+        (self.blame)(&error.without_url(), &format!("{doing} on {}", place(url)), url)
+    }
 }
 
-/// The finding of a request that got no answer. reqwest's own text would repeat the URL with its query.
-fn lost(error: reqwest::Error, doing: &str, place: &str) -> Finding {
-    finding(&error.without_url(), &format!("{doing} on {place}"), place)
+impl fmt::Debug for Elsewhere {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Elsewhere").field("client", &self.client).finish_non_exhaustive()
+    }
 }
 
 /// Reads a body: its first [`MAX_BODY`] bytes, and whether that was all.

@@ -14,9 +14,11 @@ use std::time::Duration;
 use ::http::{HeaderMap, HeaderValue, Method};
 pub use reqwest::Url;
 
+use crate::model::Finding;
+
 pub use answer::{Answer, Refused};
 pub use conversation::{Conversation, Io, Opener, Opening};
-pub use elsewhere::{Elsewhere, Trip};
+pub use elsewhere::{Blame, Elsewhere, Trip};
 pub(in crate::stages) use trouble::chain;
 pub use trouble::{FindingError, finding};
 
@@ -51,11 +53,13 @@ pub struct Base {
     pub proxied: Option<Proxied>,
 }
 
-/// What a proxy that passes requests on is shown.
-#[derive(Clone, Debug, Default)]
+/// A proxy that passes requests on.
+#[derive(Clone, Debug)]
 pub struct Proxied {
-    /// The value of `Proxy-Authorization`.
+    /// The value of the `Proxy-Authorization` that it is shown.
     pub authorization: Option<HeaderValue>,
+    /// What a 407 means, which is its answer and no host's.
+    pub refusal: Finding,
 }
 
 /// A request's method, path and header fields, before they are put on a wire.

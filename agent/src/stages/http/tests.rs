@@ -188,7 +188,8 @@ async fn a_mirror_is_asked_below_its_own_path_and_told_for_whom() {
 
 #[tokio::test]
 async fn a_proxy_that_passes_on_is_told_the_whole_url_and_who_asks() {
-    let shown = Proxied { authorization: Some(HeaderValue::from_static("Basic YTpi")) };
+    let refusal = Finding::new(http::proxy_refused(), "it wants a password");
+    let shown = Proxied { authorization: Some(HeaderValue::from_static("Basic YTpi")), refusal };
     let head = asked_at(|base| Base { proxied: Some(shown), ..base }).await;
     assert!(head.starts_with("HEAD http://127.0.0.1:"), "{head}");
     assert!(head.contains("/v2/a/manifests/1 HTTP/1.1\r\n"), "{head}");
