@@ -1,27 +1,21 @@
 //! What we make of config.toml, against what real containerds make of it: the installed one, and those that
 //! `tools/containerd` fetches. Each file of the table is shown to `containerd -c FILE config dump`, and to our reader.
 
+mod real;
+
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt::Write;
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use pullscope::containerd::Settings;
 use pullscope::containerd::config_toml::{Files, Trouble, read};
+use real::{Real, reals};
 use toml::de::{DeTable, DeValue};
-
-/// The suites of Debian whose containerd is asked beside the installed one: 1.7 and 2.1.
-const SUITES: [&str; 2] = ["trixie", "forky"];
-
-/// A containerd to compare with.
-struct Real {
-    program: PathBuf,
-    version: String,
-}
 
 /// What both say of a configuration.
 #[derive(Debug, PartialEq)]
@@ -32,47 +26,10 @@ enum Said {
     Refused,
 }
 
-/// The containerds that can be had. One that is missing is said aloud, and in CI it is a failure.
-fn reals() -> Vec<Real> {
-    let mut programs = vec![("the installed one", Ok(PathBuf::from("containerd")))];
-    programs.extend(SUITES.map(|suite| (suite, fetched(suite))));
-    let mut found = Vec::new();
-    for (name, program) in programs {
-        match program.and_then(|program| Ok(Real { version: version(&program)?, program })) {
-            Ok(real) => found.push(real),
-            Err(why) => {
-                assert_ne!(
-                    std::env::var("CI").as_deref(),
-                    Ok("true"),
-                    "{name}: {why}: cannot be skipped in CI"
-                );
-                eprintln!("NOT COMPARED with the containerd of {name}: {why}");
-            }
-        }
-    }
-    found
-}
-
-fn fetched(suite: &str) -> Result<PathBuf, String> {
-    let tool = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tools/containerd");
-    let output = Command::new(tool).arg(suite).output().map_err(|error| error.to_string())?;
-    match output.status.success() {
-        true => Ok(PathBuf::from(String::from_utf8_lossy(&output.stdout).trim())),
-        false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
-    }
-}
-
-/// `containerd github.com/containerd/containerd VERSION REVISION`
-fn version(program: &Path) -> Result<String, String> {
-    let output = Command::new(program).arg("--version").output().map_err(|error| error.to_string())?;
-    let line = String::from_utf8_lossy(&output.stdout).into_owned();
-    line.split_whitespace().nth(2).map(str::to_owned).ok_or(line)
-}
-
 // === The two readers ===
 
 /// What containerd itself says. It stands in the root, as systemd starts it.
-fn real(real: &Real, file: &Path) -> Said {
+fn theirs(real: &Real, file: &Path) -> Said {
     let output = Command::new(&real.program)
         .arg("-c")
         .arg(file)
@@ -320,7 +277,7 @@ fn we_read_what_containerd_reads() {
         }
         let file = folder.path().join("c.toml");
         for containerd in &reals {
-            let expect = real(containerd, &file);
+            let expect = theirs(containerd, &file);
             let found = ours(&file, &containerd.version);
             told += usize::from(matches!(expect, Said::Told { .. }));
             let shown = format!("{found:?}");

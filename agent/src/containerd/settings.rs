@@ -34,6 +34,8 @@ pub struct Settings {
     pub pulls_by_transfer: Option<bool>,
     /// What is wrong with it.
     pub faults: Vec<Fault>,
+    /// The socket that it says containerd listens on, where it says one.
+    pub address: Option<String>,
     /// The files that say it, the main one first.
     pub files: Vec<PathBuf>,
 }
@@ -87,6 +89,7 @@ pub(super) fn read(images: &Node, version: &str, from: String) -> Result<Setting
         use_local_image_pull,
         pulls_by_transfer: Some(by_transfer),
         faults: reader.faults,
+        address: None,
         files: Vec::new(),
     })
 }

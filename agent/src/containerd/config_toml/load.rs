@@ -20,6 +20,17 @@ pub(super) struct Loaded {
     pub(super) version: i64,
 }
 
+impl Loaded {
+    /// The socket, where it says one: up to version 3 in `grpc`, from version 4 on in a plugin's table.
+    pub(super) fn address(&self) -> Option<&str> {
+        let plugin = || self.root.get("plugins")?.get("io.containerd.server.v1.grpc")?.get("address");
+        match &self.root.get("grpc").and_then(|grpc| grpc.get("address")).or_else(plugin)?.kind {
+            Kind::Text(address) if !address.is_empty() => Some(address),
+            _ => None,
+        }
+    }
+}
+
 /// Reads all files in containerd's order. None is read twice, so a circle of imports ends.
 pub(super) fn all(main: &Path, rules: Rules, files: Files<'_>) -> Result<Vec<Loaded>, Trouble> {
     let mut loaded = Vec::new();

@@ -52,6 +52,7 @@ pub fn read(path: &Path, version: &str, files: Files<'_>) -> Result<Settings, Tr
     let rules = migrate::Rules::of(version);
     let loaded = load::all(&path, rules, files)?;
     let names: Vec<PathBuf> = loaded.iter().map(|file| file.path.to_path_buf()).collect();
+    let address = loaded.iter().rev().find_map(|file| file.address().map(str::to_owned));
     let (images, mut faults) = migrate::images(loaded, rules).map_err(broken)?;
     let from = match names.len() {
         1 => shown(&path.to_string_lossy()),
@@ -59,7 +60,7 @@ pub fn read(path: &Path, version: &str, files: Files<'_>) -> Result<Settings, Tr
     };
     let mut settings = settings::read(&images, version, from).map_err(broken)?;
     faults.append(&mut settings.faults);
-    Ok(Settings { faults, files: names, ..settings })
+    Ok(Settings { faults, address, files: names, ..settings })
 }
 
 /// What a containerd of this version does without any file.

@@ -204,6 +204,15 @@ fn files_without_end_are_not_read() {
     assert!(matches!(found, Err(Trouble::Unread { .. })), "{found:?}");
 }
 
+#[test]
+fn the_socket_is_that_of_the_last_file_that_says_one() {
+    let address = |text: &str| of(text, "2.3.0").address;
+    assert_eq!(address("version = 2\n[grpc]\naddress = '/run/c.sock'").as_deref(), Some("/run/c.sock"));
+    let plugin = "version = 4\n[plugins.'io.containerd.server.v1.grpc']\naddress = '/run/p.sock'";
+    assert_eq!(address(plugin).as_deref(), Some("/run/p.sock"));
+    assert_eq!(address("version = 3\n[grpc]\naddress = ''"), None);
+}
+
 // === Transfer ===
 
 #[test]

@@ -14,6 +14,10 @@ use crate::model::text;
 /// hundredth of a second, and the clock may be set a little meanwhile.
 const SLACK: Duration = Duration::from_secs(2);
 
+/// Where containerd finds its configuration and listens unless it is told otherwise.
+const STOCK_CONFIG: &str = "/etc/containerd/config.toml";
+const STOCK_SOCKETS: [&str; 2] = ["/run/containerd/containerd.sock", "/var/run/containerd/containerd.sock"];
+
 /// Where to look, beside what containerd itself tells.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Asked {
@@ -31,21 +35,30 @@ pub(super) struct Learnt {
     pub(super) settings: Settings,
 }
 
+/// The containerd in question.
+pub(super) struct Process<'a> {
+    /// The socket on which it was found.
+    pub(super) socket: &'a Path,
+    /// As it says itself.
+    pub(super) version: &'a str,
+    /// `info["config"]` of the CRI's status.
+    pub(super) status: Option<&'a str>,
+    /// Its number, where it is to be seen.
+    pub(super) pid: Option<u32>,
+}
+
 /// Asks every source. It reads files, so it may block.
-pub(super) fn learn(
-    status: Option<&str>,
-    version: &str,
-    pid: Option<u32>,
-    files: &NodeFiles,
-    asked: &Asked,
-) -> Learnt {
-    let (path, given) = match process::config_argument(pid) {
-        Argument::Given(path) => (path, true),
-        Argument::No => (asked.config.clone(), false),
+pub(super) fn learn(process: &Process<'_>, files: &NodeFiles, asked: &Asked) -> Learnt {
+    let Process { socket, version, status, pid } = *process;
+    let argument = process::config_argument(pid);
+    let (path, given) = match &argument {
+        Argument::Given(path) => (path.clone(), true),
+        Argument::None | Argument::Unseen => (asked.config.clone(), false),
     };
     let read = |path: &Path| files.read(path, config_toml::MAX_BYTES + 1);
     let list = |path: &Path| files.list(path);
     let file = config_toml::read(&path, version, Files { read: &read, list: &list });
+    let file = if argument == Argument::Unseen { of_this_one(file, &path, socket) } else { file };
     let mut learnt = match status.map(|config| cri_status::read(config, version)) {
         Some(Ok(Some(settings))) => of_status(settings, file, &path),
         _ => of_file(file, version, &path, given, &|path| modified_since_start(files, pid, path)),
@@ -58,6 +71,26 @@ pub(super) fn learn(
         learnt.told = Ok(told);
     }
     learnt
+}
+
+/// A containerd that listens elsewhere was told so, most likely by a file of its own (k3s, RKE2, microk8s): the stock
+/// file is then another's, left by a package, unless it names this socket.
+fn of_this_one(file: Result<Settings, Trouble>, path: &Path, socket: &Path) -> Result<Settings, Trouble> {
+    let stock = |socket: &Path| STOCK_SOCKETS.iter().any(|stock| socket == Path::new(stock));
+    let names_it = |settings: &Settings| settings.address.as_deref().map(Path::new) == Some(socket);
+    match file {
+        _ if path != Path::new(STOCK_CONFIG) || stock(socket) => file,
+        Ok(settings) if names_it(&settings) => Ok(settings),
+        Err(Trouble::Unread { path, why }) => Err(Trouble::Unread { path, why }),
+        Ok(_) | Err(_) => Err(Trouble::Unread {
+            path: path.to_owned(),
+            why: format!(
+                "the containerd on {} seems to have another file, and its command line is not to be seen from here \
+                 (hostPID: true shows it): set containerd.config",
+                socket.display()
+            ),
+        }),
+    }
 }
 
 /// The CRI knows what it runs with. The file shows what the next start would bring.
@@ -115,7 +148,7 @@ fn of_file(
         Err(Trouble::Broken(fault)) => Learnt::unknown(fault),
         Err(Trouble::Unread { path, why }) => {
             let told = format!(
-                "{} cannot be read: {why}. Mount it into the agent, or set containerd.config_path",
+                "{} is not known: {why}. Let the agent read it, or set containerd.config_path",
                 path.display()
             );
             Learnt { told: Err(text::clean(&told, text::MAX_TEXT)), settings: Settings::default() }

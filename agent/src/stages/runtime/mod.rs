@@ -15,7 +15,7 @@ use pullscope_proto::v1::StatusRequest;
 
 pub use files::NodeFiles;
 pub use learn::Asked;
-use learn::Learnt;
+use learn::{Learnt, Process};
 use plugins::Cri;
 use stranger::{silent, stranger};
 
@@ -96,10 +96,9 @@ pub async fn inspect(socket: &Path, asked: &Asked) -> Checked<Runtime> {
         }
         Cri::Absent => Some(without_cri(&place)),
     };
-    let runtime = learnt(Base { info, content, snapshots, pid: node.pid }, config, asked).await;
-    match &runtime.told {
-        Ok(told) => seen.detail.push_str(&format!(", registries by {}", told.from)),
-        Err(_) => seen.detail.push_str(", its registry configuration is not known"),
+    let runtime = learnt(Base { info, content, snapshots, pid: node.pid }, socket, config, asked).await;
+    if runtime.told.is_err() {
+        seen.detail.push_str(", its registry configuration is not known");
     }
     let warning = warning.or_else(|| runtime.faults.iter().find(|f| f.bite == Bite::Ignored).map(warn));
     Ok(Pass::new(runtime, seen).warn(warning))
@@ -113,12 +112,13 @@ struct Base {
     pid: Option<u32>,
 }
 
-async fn learnt(base: Base, config: Option<String>, asked: &Asked) -> Runtime {
+async fn learnt(base: Base, socket: &Path, config: Option<String>, asked: &Asked) -> Runtime {
     let Base { info, content, snapshots, pid } = base;
-    let (version, asked) = (info.version.clone(), asked.clone());
+    let (version, asked, socket) = (info.version.clone(), asked.clone(), socket.to_owned());
     let look = move || {
         let files = NodeFiles::of(pid);
-        let learnt = learn::learn(config.as_deref(), &version, pid, &files, &asked);
+        let process = Process { socket: &socket, version: &version, status: config.as_deref(), pid };
+        let learnt = learn::learn(&process, &files, &asked);
         (learnt, process::proxy_variables(pid), files)
     };
     // Files of the node: its disk may be slow, and the agent has one thread.

@@ -22,43 +22,45 @@ const PROXY: [&str; 6] = ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_prox
 pub(super) enum Argument {
     /// This one, absolute.
     Given(PathBuf),
-    /// None, or it cannot be known.
-    No,
+    /// None: it reads its stock one.
+    None,
+    /// It cannot be known.
+    Unseen,
 }
 
 /// The configuration file that the process was told on its command line.
 pub(super) fn config_argument(pid: Option<u32>) -> Argument {
-    let Some(pid) = pid else { return Argument::No };
-    let Ok(line) = read(format!("/proc/{pid}/cmdline")) else { return Argument::No };
+    let Some(pid) = pid else { return Argument::Unseen };
+    let Ok(line) = read(format!("/proc/{pid}/cmdline")) else { return Argument::Unseen };
     match argument(&line) {
-        None => Argument::No,
-        Some(path) if path.is_absolute() => Argument::Given(path),
-        Some(path) => match fs::read_link(format!("/proc/{pid}/cwd")) {
+        Argument::Given(path) if path.is_relative() => match fs::read_link(format!("/proc/{pid}/cwd")) {
             Ok(folder) => Argument::Given(folder.join(path)),
-            Err(_) => Argument::No,
+            Err(_) => Argument::Unseen,
         },
+        argument => argument,
     }
 }
 
 /// `-c FILE`, `--config FILE`, `--config=FILE`, with one dash or two, as Go's flags are written. Another program than
-/// containerd may mean anything by them.
-fn argument(line: &[u8]) -> Option<PathBuf> {
+/// containerd, which has one built in, may mean anything by them.
+fn argument(line: &[u8]) -> Argument {
     let path = |bytes: &[u8]| PathBuf::from(std::ffi::OsStr::from_bytes(bytes));
     let mut words = line.split(|byte| *byte == 0);
-    let program = path(words.next()?);
-    if !program.file_name()?.to_string_lossy().starts_with("containerd") {
-        return None;
+    let program = path(words.next().unwrap_or_default());
+    if !program.file_name().is_some_and(|name| name.to_string_lossy().starts_with("containerd")) {
+        return Argument::Unseen;
     }
     while let Some(word) = words.next() {
         let Some(name) = word.strip_prefix(b"--").or_else(|| word.strip_prefix(b"-")) else { continue };
         if name == b"c" || name == b"config" {
-            return words.next().filter(|word| !word.is_empty()).map(path);
+            let value = words.next().filter(|word| !word.is_empty());
+            return value.map_or(Argument::None, |value| Argument::Given(path(value)));
         }
         if let Some(value) = name.strip_prefix(b"config=").or_else(|| name.strip_prefix(b"c=")) {
-            return Some(path(value));
+            return Argument::Given(path(value));
         }
     }
-    None
+    Argument::None
 }
 
 /// The proxy variables of the process, and nothing else of its environment. They may hold passwords.
@@ -116,22 +118,19 @@ mod tests {
 
     #[test]
     fn the_file_is_found_in_each_way_of_writing_it() {
-        let check = |line: &str, expect: Option<&str>| {
-            assert_eq!(
-                argument(line.replace(' ', "\0").as_bytes()).as_deref(),
-                expect.map(Path::new),
-                "{line}"
-            );
+        let check = |line: &str, expect: Argument| {
+            assert_eq!(argument(line.replace(' ', "\0").as_bytes()), expect, "{line}");
         };
-        check("/usr/bin/containerd -c /c.toml ", Some("/c.toml"));
-        check("containerd --config /c.toml --root /r ", Some("/c.toml"));
-        check("containerd -l debug -config=/c.toml ", Some("/c.toml"));
-        check("containerd --config=c.toml ", Some("c.toml"));
-        check("/usr/bin/containerd ", None);
-        check("containerd -c", None);
-        check("containerd -c ", None);
-        check("/usr/local/bin/kubesolo --config /k.yaml ", None);
-        check("", None);
+        let given = |path: &str| Argument::Given(path.into());
+        check("/usr/bin/containerd -c /c.toml ", given("/c.toml"));
+        check("containerd --config /c.toml --root /r ", given("/c.toml"));
+        check("containerd -l debug -config=/c.toml ", given("/c.toml"));
+        check("containerd --config=c.toml ", given("c.toml"));
+        check("/usr/bin/containerd ", Argument::None);
+        check("containerd -c", Argument::None);
+        check("containerd -c ", Argument::None);
+        check("/usr/local/bin/kubesolo --config /k.yaml ", Argument::Unseen);
+        check("", Argument::Unseen);
     }
 
     #[test]
@@ -149,7 +148,7 @@ mod tests {
     fn a_process_that_is_not_seen_is_said_so() {
         assert!(proxy_variables(None).unwrap_err().contains("hostPID"));
         assert!(proxy_variables(Some(u32::MAX)).is_err());
-        assert_eq!(config_argument(None), Argument::No);
+        assert_eq!(config_argument(None), Argument::Unseen);
     }
 
     #[test]

@@ -133,3 +133,49 @@ async fn a_web_server_on_the_socket_is_not_containerd() {
     server.abort();
     assert!(why.contains("Docker/20.10"), "{why}");
 }
+
+#[tokio::test]
+async fn what_the_cri_tells_of_registries_is_kept() {
+    let fake = Fake::start(Pull::Hangs);
+    fake.state().config =
+        Some(r#"{"registry":{"configPath":"/certs.d"},"containerd":{"snapshotter":"zfs"}}"#);
+    let pass = inspected(&fake).await;
+    let told = pass.product.told.expect("the CRI tells");
+    assert_eq!(told.config_path, [Path::new("/certs.d")]);
+    assert_eq!(
+        (told.from.as_str(), pass.seen.detail.as_str()),
+        ("the CRI's own status", "containerd 1.7.0, snapshotter zfs")
+    );
+    assert_eq!(pass.product.pulls_by_transfer, Some(false));
+    assert!(pass.product.files.is_containerds_own(), "the fake is this process");
+}
+
+#[tokio::test]
+async fn a_fault_in_the_configuration_warns_with_its_file_and_line() {
+    let fake = Fake::start(Pull::Hangs);
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("config.toml");
+    std::fs::write(&config, "version = 2\nimports = 5\n").unwrap();
+    let asked = Asked { config: config.clone(), config_path: Vec::new() };
+    let pass = inspect(&fake.socket(), &asked).await.expect("it can pull all the same");
+    let warning = pass.warning.expect("the file is broken");
+    assert_eq!((warning.cause.label(), warning.place.as_str()), ("runtime_config", config.to_str().unwrap()));
+    assert!(warning.text.contains("config.toml:2: "), "{}", warning.text);
+    assert!(pass.product.told.unwrap_err().contains("config.toml:2: "));
+    assert!(pass.seen.detail.ends_with("its registry configuration is not known"), "{}", pass.seen.detail);
+}
+
+#[tokio::test]
+async fn the_proxys_variables_are_those_of_its_process() {
+    let fake = Fake::start(Pull::Hangs);
+    let environment = inspected(&fake).await.product.environment.expect("the fake is this process");
+    let mut names: Vec<&str> = environment.iter().map(|(name, _)| name.as_str()).collect();
+    let mut own: Vec<String> = std::env::vars().map(|(name, _)| name).collect();
+    own.retain(|name| {
+        matches!(name.to_ascii_uppercase().as_str(), "HTTP_PROXY" | "HTTPS_PROXY" | "NO_PROXY")
+            && (name.to_ascii_uppercase() == *name || name.to_ascii_lowercase() == *name)
+    });
+    names.sort_unstable();
+    own.sort_unstable();
+    assert_eq!(names, own);
+}
