@@ -13,5 +13,5 @@ mod told;
 mod tree;
 
 pub use endpoint::{Capabilities, ClientPair, Endpoint, TlsSettings};
-pub use settings::Settings;
+pub use settings::{Settings, TakenForOne};
 pub use told::{Bite, Fault, Generation, Legacy, LegacyHost, Told, Way};

@@ -34,10 +34,23 @@ pub struct Settings {
     pub pulls_by_transfer: Option<bool>,
     /// What is wrong with it.
     pub faults: Vec<Fault>,
+    /// A list of folders that is taken for the name of one; `told` has it as such.
+    pub taken_for_one: Option<TakenForOne>,
     /// The socket that it says containerd listens on, where it says one.
     pub address: Option<String>,
     /// The files that say it, the main one first.
     pub files: Vec<PathBuf>,
+}
+
+/// The folders of a `config_path` that the CRI of 2.1 and later hands to Transfer as one folder's name
+/// (containerd#12808).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TakenForOne {
+    /// The folders that are meant.
+    pub folders: Vec<PathBuf>,
+    /// What is to be said where one of them holds anything: nodes of 2.2 have such a list by default, and mostly
+    /// nothing in it.
+    pub fault: Fault,
 }
 
 /// Why the tree is none that containerd would run with.
@@ -81,7 +94,12 @@ pub(super) fn read(images: &Node, version: &str, from: String) -> Result<Setting
             "`mirrors` and `config_path` are both set, with which the CRI plugin does not start".to_owned();
         return Err(Refused { at, why });
     }
-    let config_path = reader.folders(text, &at, by_transfer);
+    let folders: Vec<PathBuf> =
+        text.split(':').filter(|folder| !folder.is_empty()).map(PathBuf::from).collect();
+    let (config_path, taken_for_one) = match by_transfer && text.contains(':') {
+        true => (vec![PathBuf::from(text)], Some(TakenForOne { fault: several(text, &at), folders })),
+        false => (folders, None),
+    };
     Ok(Settings {
         told: Told { generation, config_path, legacy, from },
         snapshotter: snapshotter.filter(|name| !name.is_empty()),
@@ -89,9 +107,18 @@ pub(super) fn read(images: &Node, version: &str, from: String) -> Result<Setting
         use_local_image_pull,
         pulls_by_transfer: Some(by_transfer),
         faults: reader.faults,
+        taken_for_one,
         address: None,
         files: Vec::new(),
     })
+}
+
+fn several(text: &str, at: &Spot) -> Fault {
+    at.ignored(format!(
+        "config_path `{}` names several folders, which this containerd's pulls take for the name of one \
+         (containerd#12808): no hosts.toml is read. Name one folder, or set use_local_image_pull = true",
+        shown(text)
+    ))
 }
 
 struct Reader {
@@ -100,20 +127,6 @@ struct Reader {
 }
 
 impl Reader {
-    /// The folders of a `config_path`. The CRI of 2.1 and later hands the whole list to Transfer as one folder's name
-    /// (containerd#12808), so that is what it looks in.
-    fn folders(&mut self, text: &str, at: &Spot, by_transfer: bool) -> Vec<PathBuf> {
-        if by_transfer && text.contains(':') {
-            self.faults.push(at.ignored(format!(
-                "config_path `{}` names several folders, which this containerd's pulls take for the name of one \
-                 (containerd#12808): no hosts.toml is read. Name one folder, or set use_local_image_pull = true.",
-                shown(text)
-            )));
-            return vec![PathBuf::from(text)];
-        }
-        text.split(':').filter(|folder| !folder.is_empty()).map(PathBuf::from).collect()
-    }
-
     fn legacy(&mut self, registry: &Node) -> Result<Legacy, Refused> {
         let mut legacy = Legacy::default();
         for (host, mirror) in self.entries(registry, "mirrors")? {

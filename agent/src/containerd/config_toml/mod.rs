@@ -63,9 +63,9 @@ pub fn read(path: &Path, version: &str, files: Files<'_>) -> Result<Settings, Tr
     Ok(Settings { faults, address, files: names, ..settings })
 }
 
-/// What a containerd of this version does without any file.
-pub fn defaults(version: &str) -> Settings {
-    let at = super::tree::Spot { file: PathBuf::new().into(), line: None };
+/// What a containerd of this version does without its file, which would be this one.
+pub fn defaults(path: &Path, version: &str) -> Settings {
+    let at = super::tree::Spot { file: path.into(), line: None };
     let from = format!("the defaults of containerd {}", shown(version));
     settings::read(&Node::table(at), version, from).unwrap_or_default()
 }

@@ -100,11 +100,13 @@ fn keys_that_containerd_does_not_know_are_told_with_their_line() {
 fn nothing_set_means_what_the_version_says() {
     for version in [OLD[0], OLD[1], "2.0.0", NEW] {
         assert_eq!(path_of(&of("", version)), "", "{version}");
-        assert_eq!(path_of(&defaults(version)), "", "{version}");
+        assert_eq!(path_of(&defaults(Path::new("/c.toml"), version)), "", "{version}");
     }
     // Its pulls go through Transfer, which takes the list for one folder.
-    assert_eq!(defaults("2.2.1").told.config_path.len(), 1);
-    assert_eq!(defaults("2.2.1").faults.len(), 1);
+    let stock = defaults(Path::new("/c.toml"), "2.2.1");
+    let one = stock.taken_for_one.expect("it is a list");
+    assert_eq!((stock.told.config_path.len(), one.folders.len()), (1, 2));
+    assert_eq!(one.fault.path, Path::new("/c.toml"));
     let local = of(
         &format!(
             "{V3}config_path = ''\n[plugins.'io.containerd.cri.v1.images']\nuse_local_image_pull = true"
@@ -112,7 +114,7 @@ fn nothing_set_means_what_the_version_says() {
         "2.2.1",
     );
     assert_eq!(path_of(&local), "/etc/containerd/certs.d:/etc/docker/certs.d");
-    assert!(local.faults.is_empty());
+    assert_eq!(local.taken_for_one, None);
     let mirrors = format!("{V3}mirrors.'docker.io'.endpoint = ['http://m']");
     assert_eq!(path_of(&of(&mirrors, "2.2.2")), "");
 }
@@ -222,7 +224,8 @@ fn a_list_of_folders_is_one_name_to_transfer() {
         (settings.told.config_path, settings.pulls_by_transfer),
         (vec![PathBuf::from("/a:/b")], Some(true))
     );
-    assert_eq!(settings.faults[0].line, Some(3));
+    let one = settings.taken_for_one.expect("it is a list");
+    assert_eq!((one.fault.line, one.folders), (Some(3), vec![PathBuf::from("/a"), PathBuf::from("/b")]));
     assert_eq!(path_of(&of(&format!("{V3}config_path = '/a:/b'"), "2.0.5")), "/a:/b");
 }
 

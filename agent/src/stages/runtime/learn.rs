@@ -63,6 +63,11 @@ pub(super) fn learn(process: &Process<'_>, files: &NodeFiles, asked: &Asked) -> 
         Some(Ok(Some(settings))) => of_status(settings, file, &path),
         _ => of_file(file, version, &path, given, &|path| modified_since_start(files, pid, path)),
     };
+    if let Some(one) = learnt.settings.taken_for_one.take()
+        && one.folders.iter().any(|folder| files.list(folder).is_ok_and(|names| !names.is_empty()))
+    {
+        learnt.settings.faults.push(one.fault);
+    }
     if !asked.config_path.is_empty() {
         let mut told = learnt.told.unwrap_or_default();
         told.generation = crate::containerd::Generation::of_version(version);
@@ -138,7 +143,7 @@ fn of_file(
             }
             Learnt::of(settings)
         }
-        Err(Trouble::Absent) if !given => Learnt::of(config_toml::defaults(version)),
+        Err(Trouble::Absent) if !given => Learnt::of(config_toml::defaults(path, version)),
         Err(Trouble::Absent) => {
             let text = "containerd was started with this file, which is gone: it would not start again, and what it \
                         runs with is not known"

@@ -117,6 +117,18 @@ fn the_agents_own_setting_goes_before_all() {
     }
 }
 
+#[test]
+fn a_list_that_is_taken_for_one_folder_is_told_where_something_is_in_it() {
+    let certs = tempfile::tempdir().unwrap();
+    let list = format!("{}:/no-such-folder", certs.path().display());
+    let node = Node::with(&config_path(&list));
+    let learnt = || node.learn(None, "2.1.9");
+    assert_eq!(folders(&learnt()), [Path::new(&list)]);
+    assert_eq!(learnt().settings.faults, [], "nothing is lost");
+    fs::create_dir(certs.path().join("quay.io")).unwrap();
+    assert_eq!(learnt().settings.faults[0].line, Some(3));
+}
+
 // === The file and the process ===
 
 fn of(file: Result<Settings, Trouble>, given: bool, newer: bool) -> Learnt {
