@@ -72,8 +72,7 @@ pub fn defaults(path: &Path, version: &str) -> Settings {
 
 fn broken(refused: Refused) -> Trouble {
     Trouble::Broken(refused.at.ignored(format!(
-        "containerd would not start with {}: {}. The one that runs was started with something else.",
-        refused.at.shown(),
+        "containerd would not start with this: {}. The one that runs was started with something else",
         refused.why
     )))
 }
