@@ -1,5 +1,7 @@
 //! A TOML document with its lines and the order of its headings, its keys found as containerd's parsers find them.
 
+use std::borrow::Cow;
+
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 use toml_parser::Source;
@@ -14,8 +16,19 @@ pub(super) struct Refused {
     pub(super) line: Option<usize>,
     /// In half a sentence.
     pub(super) why: String,
-    /// Whether containerd does not pass over the file but falls over it.
-    pub(super) deadly: bool,
+    /// What becomes of it.
+    pub(super) fate: Fate,
+}
+
+/// What becomes of a file that cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// containerd logs it and goes on without the file.
+    PassedOver,
+    /// containerd 1 crashes.
+    Deadly,
+    /// containerd reads it, and only this agent does not.
+    TooMuch,
 }
 
 /// A parsed file.
@@ -39,11 +52,23 @@ pub(super) struct Entry<'a> {
     pub(super) value: &'a DeValue<'a>,
 }
 
+/// A file as text. What is not UTF-8 does not matter to containerd 1.
+pub(super) fn decode(bytes: &[u8], generation: Generation) -> Result<Cow<'_, str>, Refused> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => Ok(Cow::Borrowed(text)),
+        Err(error) if generation == Generation::V2 => {
+            let before = bytes.get(..error.valid_up_to()).unwrap_or_default();
+            Err(Refused::new(Some(line_of(before)), "it is not UTF-8"))
+        }
+        Err(_) => Ok(String::from_utf8_lossy(bytes)),
+    }
+}
+
 // === impl Refused ===
 
 impl Refused {
     pub(super) fn new(line: Option<usize>, why: impl Into<String>) -> Refused {
-        Refused { line, why: why.into(), deadly: false }
+        Refused { line, why: why.into(), fate: Fate::PassedOver }
     }
 }
 
@@ -51,11 +76,7 @@ impl Refused {
 
 impl<'a> Document<'a> {
     /// Parses a file as this generation does.
-    pub(super) fn parse(bytes: &'a [u8], generation: Generation) -> Result<Document<'a>, Refused> {
-        let text = std::str::from_utf8(bytes).map_err(|error| {
-            let before = bytes.get(..error.valid_up_to()).unwrap_or_default();
-            Refused::new(Some(line_of(before)), "it is not UTF-8")
-        })?;
+    pub(super) fn parse(text: &'a str, generation: Generation) -> Result<Document<'a>, Refused> {
         // go-toml 2, of containerd 2, wants none; go-toml 1 passes over it.
         if generation == Generation::V2 && text.starts_with('\u{feff}') {
             return Err(Refused::new(Some(1), "it begins with a byte order mark"));
@@ -63,8 +84,17 @@ impl<'a> Document<'a> {
         match DeTable::parse(text) {
             Ok(root) => Ok(Document { text, generation, root: root.into_inner() }),
             Err(error) => {
-                let line = error.span().map(|span| line_of(&bytes[..span.start.min(bytes.len())]));
-                Err(Refused::new(line, format!("it is no valid TOML: {}", error.message())))
+                let at = error.span().map(|span| span.start);
+                let line = at.and_then(|at| text.as_bytes().get(..at)).map(line_of);
+                let mut refused = Refused::new(line, format!("it is no valid TOML: {}", error.message()));
+                // Of toml's own depth, which go-toml does not have.
+                if error.message().contains("recurs") {
+                    refused.fate = Fate::TooMuch;
+                }
+                if generation == Generation::V1_6 && at.is_some_and(|at| lacks_value(text, at)) {
+                    refused.fate = Fate::Deadly;
+                }
+                Err(refused)
             }
         }
     }
@@ -133,6 +163,22 @@ pub(super) fn entries<'a>(table: &'a DeTable<'a>) -> impl Iterator<Item = Entry<
         }
     };
     table.iter().map(entry)
+}
+
+/// Whether at the error a key has no value and something follows: go-toml of containerd 1.6.20 panics ("unhandled
+/// token"), and 1.7.24 does not.
+fn lacks_value(text: &str, at: usize) -> bool {
+    let Some((before, after)) = text.split_at_checked(at) else { return false };
+    let begun = before.rsplit('\n').next().unwrap_or_default();
+    let (rest, below) = after.split_once('\n').unwrap_or((after, ""));
+    let uncommented = |line: &str| line.split('#').next().unwrap_or_default().trim().to_owned();
+    let line = format!("{begun}{rest}");
+    let key = uncommented(&line).strip_suffix('=').map(str::trim).map(str::to_owned);
+    if key.is_some_and(|key| !key.is_empty() && !key.ends_with('=')) {
+        let next = below.lines().map(uncommented).find(|line| !line.is_empty());
+        return next.is_some_and(|next| !next.starts_with(['"', '\'']));
+    }
+    begun.trim_end().ends_with('=') && rest.trim_start().starts_with([']', '}', ','])
 }
 
 /// The line, from 1, that follows `before`.

@@ -8,7 +8,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::super::credentials::Secret;
 use super::super::{Bite, Capabilities, ClientPair, Generation};
-use super::document::{Document, Entry, Refused, entries};
+use super::document::{Document, Entry, Fate, Refused, decode, entries};
 use super::duration;
 use super::host::{Host, Source};
 use super::url;
@@ -40,7 +40,8 @@ pub(super) struct Remark {
 
 /// Reads the file of `folder`, to which its paths are relative.
 pub(super) fn parse(bytes: &[u8], folder: &Path, generation: Generation) -> Result<File, Refused> {
-    let document = Document::parse(bytes, generation)?;
+    let text = decode(bytes, generation)?;
+    let document = Document::parse(&text, generation)?;
     let mut reader = Reader { document: &document, folder, generation, file: File::default() };
     let hosts = reader.hosts()?;
     for entry in hosts {
@@ -49,7 +50,7 @@ pub(super) fn parse(bytes: &[u8], folder: &Path, generation: Generation) -> Resu
         };
         let host = reader.host(entry.key, reader.source(entry), table)?;
         reader.file.hosts.push(host);
-        reader.unknown(table, &[])?;
+        reader.unknown(table, &[]);
     }
     let root = &document.root;
     let server = document.find(root, "server");
@@ -60,8 +61,7 @@ pub(super) fn parse(bytes: &[u8], folder: &Path, generation: Generation) -> Resu
         reader.without_server();
     }
     reader.file.hosts.push(host);
-    reader.unknown(root, &["server", "host"])?;
-    reader.file.remarks.truncate(MAX_REMARKS);
+    reader.unknown(root, &["server", "host"]);
     Ok(reader.file)
 }
 
@@ -96,7 +96,7 @@ impl<'a> Reader<'a> {
             }
         };
         if table.len() > MAX_HOSTS {
-            return Err(Refused::new(None, format!("it has more than {MAX_HOSTS} hosts")));
+            return Err(too_many());
         }
         match self.generation {
             Generation::V1_6 | Generation::V1_7 => self.by_first_mention(table),
@@ -124,7 +124,9 @@ impl<'a> Reader<'a> {
         if let Some(entry) = hosts.iter().find(|entry| !matches!(entry.value, DeValue::Table(_))) {
             let mut refused = self.refuse(*entry, "is no table");
             // The sort of two hosts asserts their type.
-            refused.deadly = hosts.len() > 1;
+            if hosts.len() > 1 {
+                refused.fate = Fate::Deadly;
+            }
             return Err(refused);
         }
         let mut inline = hosts.iter().filter(|entry| self.document.is_inline(entry));
@@ -156,7 +158,7 @@ impl<'a> Reader<'a> {
             }
         }
         if hosts.len() > MAX_HOSTS {
-            return Err(Refused::new(None, format!("it has more than {MAX_HOSTS} hosts")));
+            return Err(too_many());
         }
         for entry in entries(table) {
             if !matches!(entry.value, DeValue::Table(_)) {
@@ -333,7 +335,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Tells the keys that containerd passes over.
-    fn unknown(&mut self, table: &'a DeTable<'a>, more: &[&str]) -> Result<(), Refused> {
+    fn unknown(&mut self, table: &'a DeTable<'a>, more: &[&str]) {
         const KNOWN: [&str; 6] = ["capabilities", "ca", "client", "skip_verify", "header", "override_path"];
         for entry in entries(table) {
             let known = KNOWN.iter().chain(more).any(|name| self.document.is(entry.key, name));
@@ -349,11 +351,13 @@ impl<'a> Reader<'a> {
                 self.ignored(entry.at, "containerd ignores `dial_timeout` before version 2".to_owned());
             }
         }
-        Ok(())
     }
 
     fn ignored(&mut self, at: usize, text: String) {
-        self.file.remarks.push(Remark { line: self.document.line(at), text, bite: Bite::Ignored });
+        // To count lines takes time, and a file may be full of such keys.
+        if self.file.remarks.len() < MAX_REMARKS {
+            self.file.remarks.push(Remark { line: self.document.line(at), text, bite: Bite::Ignored });
+        }
     }
 
     fn source(&self, entry: Entry<'a>) -> Source {
@@ -363,4 +367,8 @@ impl<'a> Reader<'a> {
     fn refuse(&self, entry: Entry<'a>, what: &str) -> Refused {
         Refused::new(self.document.line(entry.at), format!("`{}` {what}", entry.key))
     }
+}
+
+fn too_many() -> Refused {
+    Refused { line: None, why: format!("it has more than {MAX_HOSTS} hosts"), fate: Fate::TooMuch }
 }

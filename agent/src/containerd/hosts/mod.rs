@@ -17,7 +17,7 @@ mod url;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use self::document::Refused;
+use self::document::{Fate, Refused};
 use self::folder::Found;
 use self::host::Host;
 use super::{Bite, Fault, Generation, Told, Way};
@@ -170,27 +170,26 @@ fn in_folder(
             Ok(file.hosts)
         }
         Err(refused) => {
-            way.faults.push(tell(&path, refused));
+            way.faults.push(tell(&path, refused)?);
             Ok(vec![folder::certificates(folder, entries)])
         }
     }
 }
 
 /// A file of which containerd reads nothing: it logs `failed to decode hosts.toml` and goes on without it.
-fn tell(path: &Path, refused: Refused) -> Fault {
-    let Refused { line, why, deadly } = refused;
-    let (text, bite) = match deadly {
-        false => (
+fn tell(path: &Path, refused: Refused) -> Result<Fault, Unread> {
+    let Refused { line, why, fate } = refused;
+    let (text, bite) = match fate {
+        Fate::PassedOver => (
             format!(
                 "containerd ignores this whole file and asks the registry itself: failed to decode hosts.toml: {why}"
             ),
             Bite::Ignored,
         ),
-        true => {
-            (format!("containerd 1 crashes on this file: panic: interface conversion: {why}"), Bite::Fails)
-        }
+        Fate::Deadly => (format!("containerd 1 crashes on this file in every pull: {why}"), Bite::Fails),
+        Fate::TooMuch => return Err(Unread { path: path.to_owned(), why }),
     };
-    Fault { path: path.to_owned(), line, text, bite }
+    Ok(Fault { path: path.to_owned(), line, text, bite })
 }
 
 /// Adds a host to the way, or what keeps containerd from asking it. Its files are checked even when it is never
@@ -277,5 +276,4 @@ impl Way {
 }
 
 #[cfg(test)]
-#[path = "hosts_tests.rs"]
 mod tests;
