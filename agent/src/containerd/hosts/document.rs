@@ -82,7 +82,15 @@ impl<'a> Document<'a> {
             return Err(Refused::new(Some(1), "it begins with a byte order mark"));
         }
         match DeTable::parse(text) {
-            Ok(root) => Ok(Document { text, generation, root: root.into_inner() }),
+            Ok(root) => {
+                let document = Document { text, generation, root: root.into_inner() };
+                match document.comma_too_many().filter(|_| generation != Generation::V2) {
+                    Some(at) => {
+                        Err(Refused::new(document.line(at), "trailing comma at the end of inline table"))
+                    }
+                    None => Ok(document),
+                }
+            }
             Err(error) => {
                 let at = error.span().map(|span| span.start);
                 let line = at.and_then(|at| text.as_bytes().get(..at)).map(line_of);
@@ -127,11 +135,9 @@ impl<'a> Document<'a> {
     /// The headings, each as the parts of its key with the offset of the first, in order; no headings of arrays.
     pub(super) fn headings(&self) -> Vec<(usize, Vec<String>)> {
         let source = Source::new(self.text);
-        let tokens = source.lex().into_vec();
         let mut headings: Vec<(usize, Vec<String>)> = Vec::new();
         let mut inside = false;
-        // The document has been parsed before: there are no errors, and its depth is bounded.
-        let mut see = |event: Event| match event.kind() {
+        self.events(|event| match event.kind() {
             EventKind::StdTableOpen => {
                 inside = true;
                 headings.push((event.span().start(), Vec::new()));
@@ -145,9 +151,25 @@ impl<'a> Document<'a> {
                 }
             }
             _ => {}
-        };
-        parse_document(&tokens, &mut see, &mut ());
+        });
         headings
+    }
+
+    /// A comma before a closing brace, which TOML 1.1 and go-toml 2 allow and go-toml 1 does not.
+    fn comma_too_many(&self) -> Option<usize> {
+        let (mut comma, mut found) = (None, None);
+        self.events(|event| match event.kind() {
+            EventKind::ValueSep => comma = Some(event.span().start()),
+            EventKind::InlineTableClose => found = found.or(comma.take()),
+            EventKind::Whitespace | EventKind::Newline | EventKind::Comment => {}
+            _ => comma = None,
+        });
+        found
+    }
+
+    /// Shows the document piece by piece. It has been parsed before: there are no errors, and its depth is bounded.
+    fn events(&self, mut see: impl FnMut(Event)) {
+        parse_document(&Source::new(self.text).lex().into_vec(), &mut see, &mut ());
     }
 }
 

@@ -80,7 +80,7 @@ pub fn way(registry: &RegistryName, told: &Told, plain_http: bool, files: &Files
         let (endpoints, faults) = legacy::endpoints(registry, told, plain_http, files)?;
         way = Way { endpoints, file: None, faults };
     } else {
-        way.faults.extend(told.unread_list());
+        way.faults.extend(passed_over(registry, told, files));
         let hosts = hosts(registry, told, plain_http, files, &mut way)?;
         let last = hosts.len().saturating_sub(1);
         for (at, host) in hosts.into_iter().enumerate() {
@@ -116,7 +116,7 @@ fn hosts(
 ) -> Result<Vec<Host>, Unread> {
     let mut hosts = vec![Host::default()];
     let mut untold = false;
-    match folder::find(told.roots(), registry.as_str(), files)? {
+    match folder::find(&told.config_path, registry.as_str(), files)? {
         Found::Folder(folder, entries) => hosts = in_folder(&folder, &entries, told.generation, files, way)?,
         Found::Nothing => untold = true,
         Found::Broken(fault) => way.faults.push(fault),
@@ -129,6 +129,23 @@ fn hosts(
         host.prefer_tls(told.generation);
     }
     Ok(hosts)
+}
+
+/// A registry's folder that nobody reads: the pulls of containerd 2.1.9 take a list of folders for the name of one
+/// (containerd#12808), as which `told` then has it. They read the list with `use_local_image_pull` or with
+/// `registry.configs`.
+fn passed_over(registry: &RegistryName, told: &Told, files: &Files) -> Option<Fault> {
+    let list = told.config_path.iter().filter_map(|path| path.to_str()).find(|path| path.contains(':'))?;
+    let meant: Vec<PathBuf> = list.split(':').map(PathBuf::from).collect();
+    match folder::find(&meant, registry.as_str(), files) {
+        Ok(Found::Folder(path, _)) => {
+            let text = format!(
+                "containerd takes `config_path` {list} for the name of one folder, and does not read this one"
+            );
+            Some(Fault { path, line: None, text, bite: Bite::Ignored })
+        }
+        _ => None,
+    }
 }
 
 /// What a registry's folder says, and in `way` from which file and what is wrong with it.
@@ -156,7 +173,8 @@ fn in_folder(
     };
     if bytes.is_empty() {
         let host = folder::certificates(folder, entries);
-        way.file = host.ca.as_ref().and_then(|ca| ca.first().cloned());
+        let certificates = host.client.iter().map(|pair| &pair.certificate);
+        way.file = host.ca.iter().flatten().chain(certificates).next().cloned();
         return Ok(vec![host]);
     }
     if bytes.len() > MAX_FILE {
@@ -244,25 +262,6 @@ impl Told {
     fn reads_tables(&self) -> bool {
         let has_tables = !self.legacy.mirrors.is_empty() || !self.legacy.configs.is_empty();
         self.generation != Generation::V2 || has_tables
-    }
-
-    /// The folders in which a registry's own is looked for. The Transfer service takes a list of two for the name of
-    /// one folder (measured on 2.1.9); a list is read with `use_local_image_pull` or with `registry.configs`.
-    fn roots(&self) -> &[PathBuf] {
-        if self.config_path.len() > 1 && !self.reads_tables() { &[] } else { &self.config_path }
-    }
-
-    /// Says that the list of folders is not read.
-    fn unread_list(&self) -> Option<Fault> {
-        if self.roots().len() == self.config_path.len() {
-            return None;
-        }
-        let list: Vec<String> = self.config_path.iter().map(|path| path.display().to_string()).collect();
-        let text = format!(
-            "containerd 2 takes `config_path` for one folder and so reads no hosts.toml at all: {}",
-            list.join(":")
-        );
-        Some(Fault { path: self.from.clone().into(), line: None, text, bite: Bite::Ignored })
     }
 }
 

@@ -84,17 +84,25 @@ impl Sight {
             false => Err(Errno::INVAL),
         };
         match opened {
-            Err(Errno::NOENT) if !self.sees_parent(path) => {
+            Err(Errno::NOENT) if !self.is_certain(path) => {
                 Err(io::Error::other("neither it nor its folder is mounted here"))
             }
             opened => Ok(opened?),
         }
     }
 
-    fn sees_parent(&self, path: &Path) -> bool {
+    /// Whether what is not seen at `path` is not there: its folder is seen. In a list that is taken for one path,
+    /// `/a/b:/c/d`, nobody has the folder `b:`.
+    fn is_certain(&self, path: &Path) -> bool {
+        let ends_in_colon = |path: &Path| path.as_os_str().as_encoded_bytes().ends_with(b":");
+        self.whole
+            || Sight::sees_parent(path)
+            || path.ancestors().filter(|path| ends_in_colon(path)).any(Sight::sees_parent)
+    }
+
+    fn sees_parent(path: &Path) -> bool {
         let Some(parent) = path.parent() else { return true };
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        self.whole || openat(CWD, parent, flags, Mode::empty()).is_ok()
+        openat(CWD, parent, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).is_ok()
     }
 }
 

@@ -95,6 +95,15 @@ fn what_is_not_mounted_here_is_undecided() {
 }
 
 #[test]
+fn a_list_that_is_taken_for_one_folder_is_not_there() {
+    let dir = certs("[host.\"https://ma.test\"]\n");
+    let list = format!("{0}:{0}/b", dir.path().display());
+    let pass = way(Path::new(&list)).unwrap();
+    assert_eq!(pass.product.endpoints.len(), 1);
+    assert!(pass.warning.unwrap().text.contains("for the name of one folder"));
+}
+
+#[test]
 fn through_containerds_process_what_is_missing_is_missing() {
     let dir = certs("[host.\"https://ma.test\"]\nca = \"/not/there/ca.pem\"\n");
     let own = Some(std::process::id());

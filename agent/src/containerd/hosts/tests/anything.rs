@@ -54,7 +54,7 @@ fn no_bytes_make_it_panic() {
         state ^= state << 17;
         (state % below as u64) as usize
     };
-    for _ in 0..3000 {
+    for _ in 0..1000 {
         let mut bytes = seed.clone().into_bytes();
         for _ in 0..=next(6) {
             let at = next(bytes.len());
@@ -70,8 +70,8 @@ fn no_bytes_make_it_panic() {
     survive(&[b'['; 20_000]);
     survive("a={".repeat(20_000).as_bytes());
     survive("a.".repeat(20_000).as_bytes());
-    survive(format!("{}a = 1\n", "a.".repeat(130_000)).as_bytes());
-    survive(format!("[{}a]\n", "a.".repeat(130_000)).as_bytes());
-    survive((0..9000).map(|n| format!("[host.h{n}.header]\n")).collect::<String>().as_bytes());
-    survive((0..20_000).map(|n| format!("k{n} = 1\n")).collect::<String>().as_bytes());
+    survive(format!("{}a = 1\n", "a.".repeat(20_000)).as_bytes());
+    survive(format!("[{}a]\n", "a.".repeat(20_000)).as_bytes());
+    survive((0..2000).map(|n| format!("[host.h{n}.header]\n")).collect::<String>().as_bytes());
+    survive((0..4000).map(|n| format!("k{n} = 1\n")).collect::<String>().as_bytes());
 }

@@ -1,6 +1,5 @@
 //! Where containerd asks: hosts, folders, and this node itself.
 
-use super::super::super::LegacyHost;
 use super::*;
 
 #[test]
@@ -156,7 +155,7 @@ fn the_first_of_several_folders_counts() {
     let tree = Tree::default()
         .with("a/_default/hosts.toml", MIRROR)
         .with("b/reg.test/hosts.toml", "[host.\"mb.test\"]\n");
-    for generation in ONE {
+    for generation in ALL {
         let mut told = told(generation);
         told.config_path = ["/certs/none", "/certs/a", "/certs/b"].map(PathBuf::from).to_vec();
         let way = tree.way("reg.test", &told).unwrap();
@@ -165,17 +164,20 @@ fn the_first_of_several_folders_counts() {
 }
 
 #[test]
-fn containerd_2_reads_no_list_of_folders_but_where_it_pulls_by_itself() {
+fn a_list_that_is_taken_for_one_folder_is_told_where_it_hides_something() {
     let tree = Tree::default().with("a/reg.test/hosts.toml", MIRROR);
     let mut told = told(Generation::V2);
-    told.config_path = ["/certs/a", "/certs/b"].map(PathBuf::from).to_vec();
+    told.config_path = vec!["/certs/a:/certs/b".into()];
     let way = tree.way("reg.test", &told).unwrap();
     assert_eq!(asked(&way), ["https://reg.test/v2"]);
-    let text = "Ignored containerd 2 takes `config_path` for one folder and so reads no hosts.toml at all: /certs/a:/certs/b";
-    assert_eq!(faults(&way), [text]);
-    told.legacy.configs.insert("other.test".to_owned(), LegacyHost::default());
-    let way = tree.way("reg.test", &told).unwrap();
-    assert_eq!((asked(&way).len(), faults(&way).len()), (2, 0));
+    assert_eq!(
+        faults(&way),
+        [
+            "Ignored containerd takes `config_path` /certs/a:/certs/b for the name of one folder, and does not read this one"
+        ]
+    );
+    assert_eq!(way.faults[0].path, Path::new("/certs/a/reg.test"));
+    assert_eq!(faults(&tree.way("other.test", &told).unwrap()), [""; 0]);
 }
 
 #[test]

@@ -44,6 +44,12 @@ fn a_file_with_a_fault_is_not_read_at_all() {
     refused(&TWO, &format!("{MIRROR}dial_timeout = \"soon\"\n"), 2, "time: invalid duration \"soon\"");
     refused(&TWO, &format!("{MIRROR}dial_timeout = 3\n"), 2, "`dial_timeout` is no string");
     refused(&TWO, &format!("\u{feff}{MIRROR}"), 1, "it begins with a byte order mark");
+    refused(
+        &ONE,
+        &format!("{MIRROR}header = {{x = \"1\",}}\n"),
+        2,
+        "trailing comma at the end of inline table",
+    );
     refused(&ONE, "[host.\"http://[::1]:5000\"]\n", 1, "table key cannot contain ']'");
     check(
         &TWO,
