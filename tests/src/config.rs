@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -50,10 +51,18 @@ pub fn write(
         disk.0,
         disk.1,
     );
+    if !scenario.config.credentials.is_empty() || !scenario.config.plugin.is_empty() {
+        yaml.push_str("credentials:\n");
+    }
     if !scenario.config.credentials.is_empty() {
         let file = world.dir().join("docker.json");
         fs::write(&file, docker_config(scenario))?;
-        writeln!(yaml, "credentials:\n  docker_config: {}", file.display())?;
+        writeln!(yaml, "  docker_config: {}", file.display())?;
+    }
+    if !scenario.config.plugin.is_empty() {
+        let folder = world.dir().join("plugins");
+        let file = plugins(scenario, &folder)?;
+        writeln!(yaml, "  provider_config: {}\n  provider_bin_dir: {}", file.display(), folder.display())?;
     }
     yaml.push_str("registries:\n");
     for registry in scenario.registries() {
@@ -83,9 +92,39 @@ fn docker_config(scenario: &Scenario) -> String {
     json!({"auths": auths}).to_string()
 }
 
+/// Writes the kubelet's file of plugins, and them. Each is the shell with a script as its argument: a script itself cannot
+/// be run while a child of another scenario has it still open for writing.
+fn plugins(scenario: &Scenario, folder: &Path) -> Fallible<PathBuf> {
+    fs::create_dir_all(folder)?;
+    let mut providers = Vec::new();
+    for plugin in &scenario.config.plugin {
+        let script = folder.join(format!("{}.sh", plugin.name));
+        fs::write(&script, &plugin.script)?;
+        let link = folder.join(&plugin.name);
+        // The agent's configuration is written after that of `check`.
+        if !link.is_symlink() {
+            symlink("/bin/sh", link)?;
+        }
+        let env: Vec<_> =
+            plugin.env.iter().map(|(name, value)| json!({"name": name, "value": value})).collect();
+        providers.push(json!({
+            "name": plugin.name, "matchImages": plugin.images, "defaultCacheDuration": "1h",
+            "apiVersion": "credentialprovider.kubelet.k8s.io/v1", "args": [script], "env": env,
+        }));
+    }
+    let config = json!({
+        "apiVersion": "kubelet.config.k8s.io/v1", "kind": "CredentialProviderConfig", "providers": providers,
+    });
+    let file = folder.join("config.json");
+    fs::write(&file, config.to_string())?;
+    Ok(file)
+}
+
 /// Every text that no output may contain: passwords, their encoded forms, and the beginning of any signed token.
 pub fn secrets(scenario: &Scenario) -> Vec<String> {
     let mut secrets = vec![crate::PASSWORD.to_owned(), "eyJ".to_owned()];
+    let of_plugins = scenario.config.plugin.iter().flat_map(|plugin| plugin.env.values());
+    secrets.extend(of_plugins.cloned());
     for pair in scenario.config.credentials.values() {
         secrets.push(STANDARD.encode(pair));
         secrets.extend(pair.split_once(':').map(|(_, password)| password.to_owned()));

@@ -183,6 +183,8 @@ pub struct Config {
     pub registry: Vec<Registry>,
     /// `user:password` by registry, as in a docker config.
     pub credentials: BTreeMap<String, String>,
+    /// The kubelet's credential provider plugins.
+    pub plugin: Vec<Plugin>,
     /// One stage's time-out of `check`; 2s where it is not told.
     pub timeout: Option<String>,
     /// More words for `check`: targets, `--pull`, `--no-pull`.
@@ -191,6 +193,21 @@ pub struct Config {
     pub pull_timeout: Option<String>,
     /// Variables of pullscope's own process.
     pub environment: BTreeMap<String, String>,
+}
+
+/// One of the kubelet's credential provider plugins.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Plugin {
+    /// Its name.
+    pub name: String,
+    /// The images that it is for.
+    pub images: Vec<String>,
+    /// What it does: a script of the shell.
+    pub script: String,
+    /// Variables of its environment. No output may contain a value.
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
 }
 
 /// One registry that pullscope is told to watch.

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::credentials::says_expired;
 use crate::model::{Cause, text};
 
 /// What was asked for.
@@ -40,6 +41,10 @@ pub fn cause(refusal: &Refusal<'_>) -> Cause {
         (400, _) if is_plain_to_tls(refusal.message) => Cause::TlsProtocol,
         (402, _) => Cause::QuotaExceeded,
         (403, _) if is_billing(refusal.message) => Cause::QuotaExceeded,
+        // ECR answers 403 to a token that is over, which says nothing of what its owner may do.
+        (400 | 401 | 403, _) if refusal.credentials && says_expired(code, refusal.message) => {
+            Cause::CredentialsRejected
+        }
         (407, _) => Cause::ProxyFailed,
         (408, _) => Cause::TransferTimeout,
         (500..=599, _) => Cause::Unavailable,
@@ -265,6 +270,21 @@ mod tests {
         check_code(401, Asked::Manifest, false, "insufficient_scope", Cause::DeniedOrAbsent);
         check_code(401, Asked::Manifest, true, "insufficient_scope", Cause::DeniedOrAbsent);
         check_code(401, Asked::Manifest, true, "invalid_token", Cause::CredentialsRejected);
+    }
+
+    #[test]
+    fn a_token_that_is_over_is_told_from_an_access_that_is_denied() {
+        let check = |status, asked, credentials, message, expect| {
+            let refusal = Refusal { code: Some("DENIED"), message, ..refusal(status, asked, credentials) };
+            assert_eq!(cause(&refusal), expect, "{status} {message}");
+        };
+        let ecr = "Your authorization token has expired. Reauthenticate and try again.";
+        check(403, Asked::Manifest, true, ecr, Cause::CredentialsRejected);
+        check(403, Asked::Ping, true, ecr, Cause::CredentialsRejected);
+        check(400, Asked::Ping, true, ecr, Cause::CredentialsRejected);
+        check(403, Asked::Manifest, false, ecr, Cause::AccessDenied);
+        check(403, Asked::Manifest, true, "requested access is denied", Cause::AccessDenied);
+        check(500, Asked::Manifest, true, ecr, Cause::Unavailable);
     }
 
     #[test]

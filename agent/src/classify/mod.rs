@@ -2,6 +2,7 @@
 
 pub mod clock;
 pub mod config;
+pub mod credentials;
 pub mod disk;
 pub mod dns;
 pub mod grpc;

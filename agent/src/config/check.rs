@@ -11,7 +11,7 @@ use super::problem::Problem;
 use super::raw::{Raw, RawPull};
 use super::registries;
 use super::section::Field;
-use super::{Config, Containerd, DiskLimits, Pull, Via};
+use super::{Config, Containerd, DiskLimits, Plugins, Pull, Via};
 
 /// The most bytes of the node's name (a Kubernetes object's name, RFC 1123).
 const MAX_NODE: usize = 253;
@@ -58,9 +58,38 @@ pub(super) fn check(raw: Raw, files: &Files<'_>, problems: &mut Vec<Problem>) ->
         },
         pull: pull(raw.pull, problems),
         disk,
-        registries: registries::check(raw.registries, &keyring, files, problems),
+        registries: registries::check(raw.registries, files, problems),
         keyring,
+        plugins: plugins(raw.provider_config, raw.provider_bin_dir, files, problems),
     }
+}
+
+/// The plugins' configuration and folder: neither is of use without the other.
+fn plugins(
+    config: Field<String>,
+    bin_dir: Field<String>,
+    files: &Files<'_>,
+    problems: &mut Vec<Problem>,
+) -> Option<Plugins> {
+    let is_set = |field: &Field<String>| matches!(field, Field::Given(text, _) if !text.is_empty());
+    for (field, other, key) in
+        [(&config, &bin_dir, "provider_bin_dir"), (&bin_dir, &config, "provider_config")]
+    {
+        if let (Field::Given(text, spot), false) = (field, is_set(other) || *other == Field::Bad)
+            && !text.is_empty()
+        {
+            problems.push(spot.problem(format!("is of no use alone: set credentials.{key} as well")));
+        }
+    }
+    let config = config.then(problems, |path| match path.is_empty() {
+        true => Ok(None),
+        false => files.provider_config(&path).map(Some),
+    });
+    let bin_dir = bin_dir.then(problems, |path| match path.is_empty() {
+        true => Ok(None),
+        false => absolute(&path).map(Some),
+    });
+    Some(Plugins { config: config.or(None)?, bin_dir: bin_dir.or(None)? })
 }
 
 fn node(name: String) -> Result<String, String> {

@@ -7,8 +7,10 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::{Error, PemObject};
 use x509_parser::parse_x509_certificate;
 
+use super::providers;
 use super::tree::MAX_WORD;
 use crate::containerd::docker_config::DockerConfig;
+use crate::containerd::provider;
 use crate::model::text;
 
 /// The most bytes of a file: a bundle of all public authorities is a quarter of it.
@@ -26,6 +28,16 @@ impl Files<'_> {
     pub(super) fn docker_config(&self, path: &str) -> Result<DockerConfig, String> {
         let bytes = self.bytes(path)?;
         DockerConfig::parse(&bytes).map_err(|error| format!("`{}`: {error}", shown(path)))
+    }
+
+    /// The kubelet's `CredentialProviderConfig`; its problems are told with the lines of that file.
+    pub(super) fn provider_config(&self, path: &str) -> Result<provider::Config, String> {
+        let bytes = self.bytes(path)?;
+        let text = String::from_utf8(bytes).map_err(|_| format!("`{}` is not text in UTF-8", shown(path)))?;
+        providers::read(&text).map_err(|problems| {
+            let told: Vec<String> = problems.iter().map(|problem| format!("line {problem}")).collect();
+            format!("`{}`: {}", shown(path), told.join("; "))
+        })
     }
 
     /// A CA bundle: PEM in which at least one certificate parses. Go passes over those that do not, so one odd

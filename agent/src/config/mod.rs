@@ -4,6 +4,7 @@ mod check;
 mod duration;
 mod files;
 mod problem;
+mod providers;
 mod raw;
 mod registries;
 mod section;
@@ -16,8 +17,8 @@ use std::time::Duration;
 
 pub use problem::Problem;
 
-use crate::containerd::credentials::Credentials;
 use crate::containerd::docker_config::DockerConfig;
+use crate::containerd::provider;
 use crate::containerd::proxy::Proxy;
 use crate::model::{RegistryName, Target};
 
@@ -47,15 +48,25 @@ pub struct Config {
     pub registries: Vec<Registry>,
     /// The docker config; empty where the file names none. Its notes say what it leaves out.
     pub keyring: DockerConfig,
+    /// The kubelet's credential provider plugins; `None`: those that the kubelet's own command line names.
+    pub plugins: Option<Plugins>,
 }
 
 impl Config {
     /// What `check` looks at when it is asked for `target`: the watched registry of that name with all that the file
-    /// says of it, else one of which only the name is known. An image takes the test image's place, and its
-    /// credentials are those for its repository.
+    /// says of it, else one of which only the name is known. An image takes the test image's place.
     pub fn target(&self, target: &Target) -> Registry {
-        registries::target(target, &self.registries, &self.keyring)
+        registries::target(target, &self.registries)
     }
+}
+
+/// The kubelet's credential provider plugins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plugins {
+    /// What the kubelet is told of them.
+    pub config: provider::Config,
+    /// The folder in which they are.
+    pub bin_dir: PathBuf,
 }
 
 /// How containerd is reached.
@@ -125,8 +136,6 @@ pub struct Registry {
     pub ca: Option<Vec<u8>>,
     /// The proxy that it is reached through, where neither containerd's process nor this agent's environment says.
     pub proxy: Option<Proxy>,
-    /// What the registry is to be given, from the docker config: what the kubelet would take for the test image.
-    pub credentials: Option<Credentials>,
 }
 
 /// The image that tests pull.
@@ -165,6 +174,17 @@ pub fn load_bytes(bytes: &[u8], read: &dyn Fn(&Path) -> io::Result<Vec<u8>>) -> 
             Err(vec![Problem::new("", line, "is not text in UTF-8")])
         }
     }
+}
+
+/// Reads a `CredentialProviderConfig` of the kubelet's that its command line names, and not the configuration file.
+///
+/// # Errors
+/// Every problem, in the order of lines.
+pub fn read_providers(text: &str) -> Result<provider::Config, Vec<Problem>> {
+    if text.len() > MAX_BYTES {
+        return Err(vec![Problem::new("", 1, format!("is larger than {MAX_BYTES} bytes"))]);
+    }
+    providers::read(text)
 }
 
 /// The commented default configuration, as `config default` prints it. It means the same as an empty file.

@@ -23,6 +23,8 @@ pub(super) struct Raw {
     pub(super) warn_free_percent: Field<f64>,
     pub(super) fail_free_percent: Field<f64>,
     pub(super) docker_config: Field<String>,
+    pub(super) provider_config: Field<String>,
+    pub(super) provider_bin_dir: Field<String>,
     /// Empty when left out.
     pub(super) registries: Vec<RawRegistry>,
 }
@@ -67,7 +69,8 @@ impl Raw {
         let top = Section::open(root, "", &known, problems);
         let containerd = sub(&top, "containerd", &["socket", "config_path", "config"], problems);
         let disk = sub(&top, "disk", &["warn_free_percent", "fail_free_percent"], problems);
-        let credentials = sub(&top, "credentials", &["docker_config"], problems);
+        let known = ["docker_config", "provider_config", "provider_bin_dir"];
+        let credentials = sub(&top, "credentials", &known, problems);
         Raw {
             node: top.text("node", problems),
             listen: top.text("listen", problems),
@@ -81,6 +84,8 @@ impl Raw {
             warn_free_percent: disk.percent("warn_free_percent", problems),
             fail_free_percent: disk.percent("fail_free_percent", problems),
             docker_config: credentials.text("docker_config", problems),
+            provider_config: credentials.text("provider_config", problems),
+            provider_bin_dir: credentials.text("provider_bin_dir", problems),
             registries: registries(&top, problems),
         }
     }

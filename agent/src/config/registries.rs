@@ -7,8 +7,6 @@ use super::problem::Problem;
 use super::raw::RawRegistry;
 use super::section::{Field, Spot};
 use super::{Registry, TestImage};
-use crate::containerd::credentials::Credentials;
-use crate::containerd::docker_config::DockerConfig;
 use crate::containerd::proxy::{Proxy, ProxySource};
 use crate::model::{ImageReference, RegistryName, Target};
 
@@ -18,14 +16,9 @@ const DEFAULTS: [(&str, &str); 2] =
     [("docker.io", "docker.io/library/hello-world:latest"), ("registry.k8s.io", "registry.k8s.io/pause:3.3")];
 
 /// Checks `raw`, or gives the defaults where it is empty.
-pub(super) fn check(
-    raw: Vec<RawRegistry>,
-    keyring: &DockerConfig,
-    files: &Files<'_>,
-    problems: &mut Vec<Problem>,
-) -> Vec<Registry> {
+pub(super) fn check(raw: Vec<RawRegistry>, files: &Files<'_>, problems: &mut Vec<Problem>) -> Vec<Registry> {
     if raw.is_empty() {
-        return DEFAULTS.iter().map(|(name, _)| bare(RegistryName::new(*name), keyring)).collect();
+        return DEFAULTS.iter().map(|(name, _)| bare(RegistryName::new(*name))).collect();
     }
     // Host names know no case, though containerd's folders do: two spellings are one registry.
     let mut seen: HashMap<String, usize> = HashMap::new();
@@ -38,38 +31,34 @@ pub(super) fn check(
                 Some(first) => Err(format!("`{name}` is already watched, by the entry of line {first}")),
             }
         });
-        checked.extend(one(registry, name, keyring, files, problems));
+        checked.extend(one(registry, name, files, problems));
     }
     checked
 }
 
 /// The registry that `target` names, with its image if it is one.
-pub(super) fn target(target: &Target, watched: &[Registry], keyring: &DockerConfig) -> Registry {
+pub(super) fn target(target: &Target, watched: &[Registry]) -> Registry {
     let (name, image) = match target {
         Target::Registry(name) => (name, None),
         Target::Image(image) => (&image.registry, Some(TestImage::from(image))),
     };
     let known = watched.iter().find(|registry| registry.name == *name);
-    let mut registry = known.cloned().unwrap_or_else(|| bare(name.clone(), keyring));
+    let mut registry = known.cloned().unwrap_or_else(|| bare(name.clone()));
     if image.is_some() {
-        registry.credentials = credentials(name, image.as_ref(), keyring);
         registry.image = image;
     }
     registry
 }
 
 /// A registry of which only the name is given.
-fn bare(name: RegistryName, keyring: &DockerConfig) -> Registry {
-    let image = default_image(&name);
-    let credentials = credentials(&name, image.as_ref(), keyring);
-    Registry { name, image, plain_http: false, ca: None, proxy: None, credentials }
+fn bare(name: RegistryName) -> Registry {
+    Registry { image: default_image(&name), name, plain_http: false, ca: None, proxy: None }
 }
 
 /// Checks all that one entry gives, even if its name is wrong; `None` if it is.
 fn one(
     raw: RawRegistry,
     name: Field<RegistryName>,
-    keyring: &DockerConfig,
     files: &Files<'_>,
     problems: &mut Vec<Problem>,
 ) -> Option<Registry> {
@@ -85,8 +74,7 @@ fn one(
     });
     let name = name?;
     let image = if image == Field::Absent { default_image(&name) } else { image.or(None) };
-    let credentials = credentials(&name, image.as_ref(), keyring);
-    Some(Registry { name, image, plain_http, ca: ca.given(), proxy: proxy.given(), credentials })
+    Some(Registry { name, image, plain_http, ca: ca.given(), proxy: proxy.given() })
 }
 
 fn name(name: Field<String>, spot: &Spot, problems: &mut Vec<Problem>) -> Field<RegistryName> {
@@ -116,15 +104,6 @@ fn default_image(name: &RegistryName) -> Option<TestImage> {
     let (_, image) = DEFAULTS.iter().find(|(registry, _)| *registry == name.as_str())?;
     let image = ImageReference::parse(image).expect("the default images parse, a test says");
     Some(TestImage::from(&image))
-}
-
-/// What the kubelet would take for the test image, or for the registry as a whole where there is none.
-fn credentials(
-    name: &RegistryName,
-    image: Option<&TestImage>,
-    keyring: &DockerConfig,
-) -> Option<Credentials> {
-    keyring.lookup(name, image.map(|image| image.repository.as_str())).cloned()
 }
 
 impl From<&ImageReference> for TestImage {

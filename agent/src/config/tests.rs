@@ -112,43 +112,71 @@ fn a_known_registry_has_its_default_image_and_another_has_none() {
 }
 
 #[test]
-fn credentials_are_those_that_the_kubelet_would_take() {
+fn the_docker_config_is_read_with_its_notes() {
     let files = |path: &Path| match path.to_str() {
         Some("/auth.json") => Ok(br#"{"auths":{
-            "https://index.docker.io/v1/": {"username":"hub","password":"pw"},
-            "quay.io/org": {"username":"org","password":"pw"},
+            "https://index.docker.io/v1/": {"username":"hub","password":"hunter22"},
             "quay.io": {}
         }}"#
         .to_vec()),
         _ => nothing(path),
     };
-    let text = "\
-credentials: {docker_config: /auth.json}
-registries: [{name: docker.io}, {name: quay.io, image: quay.io/org/app:1}, {name: ghcr.io}]";
-    let config = load(text, &files).unwrap();
-    let users: Vec<Option<&str>> = config
-        .registries
-        .iter()
-        .map(|registry| match &registry.credentials {
-            Some(Credentials::Password { username, .. }) => Some(username.as_str()),
-            _ => None,
-        })
-        .collect();
-    assert_eq!(users, [Some("hub"), Some("org"), None]);
+    let config = load("credentials: {docker_config: /auth.json}", &files).unwrap();
+    let found = config.keyring.lookup(&RegistryName::new("docker.io"), Some("library/hello-world"));
+    assert_eq!(found.len(), 1);
     assert_eq!(config.keyring.notes(), ["`auths[quay.io]` is empty and is ignored"]);
-    assert!(!format!("{config:?}").contains("pw"), "Debug shows a password");
+    assert!(!format!("{config:?}").contains("hunter22"), "Debug shows a password");
+    assert_eq!(config.plugins, None);
+}
+
+/// A kubelet's file, named by `keys` of ours.
+fn with_providers(file: &str, keys: &str) -> Result<Config, Vec<String>> {
+    let files = |path: &Path| match path.to_str() {
+        Some("/kubelet.yaml") => Ok(file.as_bytes().to_vec()),
+        _ => nothing(path),
+    };
+    load(&format!("credentials: {{{keys}}}"), &files)
+        .map_err(|problems| problems.iter().map(Problem::to_string).collect())
+}
+
+#[test]
+fn the_kubelets_plugins_are_read() {
+    let file = "apiVersion: kubelet.config.k8s.io/v1\nkind: CredentialProviderConfig\nproviders:\n\
+                - {name: p, matchImages: [a.lan], defaultCacheDuration: 1m, env: [{name: K, value: hunter22}],\n\
+                \x20  apiVersion: credentialprovider.kubelet.k8s.io/v1}\n";
+    let both = "provider_config: /kubelet.yaml, provider_bin_dir: /opt/plugins";
+    let config = with_providers(file, both).unwrap();
+    assert!(!format!("{config:?}").contains("hunter22"), "Debug shows a secret");
+    let plugins = config.plugins.unwrap();
+    assert_eq!((plugins.bin_dir.as_path(), plugins.config.providers.len()), (Path::new("/opt/plugins"), 1));
+    assert_eq!(
+        with_providers(&file.replace("1m", "soon"), both).unwrap_err(),
+        ["1: credentials.provider_config: `/kubelet.yaml`: line 4: providers[0].defaultCacheDuration: \
+          is not a duration: write 12h"]
+    );
+}
+
+#[test]
+fn plugins_need_their_file_and_their_folder() {
+    for (keys, expect) in [
+        (
+            "provider_config: /kubelet.yaml",
+            "provider_config: is of no use alone: set credentials.provider_bin_dir as well",
+        ),
+        (
+            "provider_bin_dir: /x",
+            "provider_bin_dir: is of no use alone: set credentials.provider_config as well",
+        ),
+        ("provider_bin_dir: x, provider_config: /kubelet.yaml", "provider_bin_dir: must be an absolute path"),
+    ] {
+        let told = with_providers("", keys).unwrap_err();
+        assert!(told.iter().any(|line| line.ends_with(expect)), "{told:?}");
+    }
 }
 
 #[test]
 fn a_target_given_by_hand_takes_what_the_file_says_of_its_registry() {
-    let files = |_: &Path| {
-        Ok(br#"{"auths":{"quay.io/org":{"username":"org","password":"p"},"ghcr.io":{"username":"g","password":"p"}}}"#
-            .to_vec())
-    };
-    let text = "\
-credentials: {docker_config: /auth.json}
-registries: [{name: quay.io, image: quay.io/a/b:c, plain_http: true}]";
-    let config = load(text, &files).unwrap();
+    let config = read("registries: [{name: quay.io, image: quay.io/a/b:c, plain_http: true}]");
     let target = |text: &str| config.target(&Target::parse(text).unwrap());
     let image = |registry: &Registry| registry.image.as_ref().map(|image| image.reference.clone());
 
@@ -157,12 +185,9 @@ registries: [{name: quay.io, image: quay.io/a/b:c, plain_http: true}]";
     let other = target("quay.io/org/app:1");
     assert!(other.plain_http, "what the file says of the registry holds for the image");
     assert_eq!(image(&other).as_deref(), Some("quay.io/org/app:1"));
-    assert!(other.credentials.is_some(), "the key quay.io/org is for this repository");
-    assert_eq!(config.registries[0].credentials, None);
 
     let unknown = target("ghcr.io");
     assert_eq!((unknown.name.as_str(), image(&unknown)), ("ghcr.io", None));
-    assert!(unknown.credentials.is_some());
     assert_eq!(image(&target("docker.io")).as_deref(), Some("docker.io/library/hello-world:latest"));
 }
 

@@ -5,7 +5,8 @@ use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use serde_json::{Map, Value};
 
-use super::credentials::{Credentials, Secret};
+use super::credentials::{Credentials, Secret, Source, Sourced};
+use super::pattern::Pattern;
 use crate::model::{RegistryName, text};
 
 /// The most bytes of the file: as much as a Kubernetes secret may hold.
@@ -13,6 +14,9 @@ pub const MAX_BYTES: usize = 1 << 20;
 
 /// The most bytes of a key that a message shows.
 const MAX_KEY: usize = 128;
+
+/// The key under which `docker login` and the kubelet have Docker Hub.
+const DEFAULT_KEY: &str = "index.docker.io";
 
 /// Docker writes `auth` with padding, others without; both are read.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
@@ -32,16 +36,7 @@ pub struct DockerConfig {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Entry {
     pattern: Pattern,
-    credentials: Credentials,
-}
-
-/// A key of `auths`: `host[:port][/path]`, where each part of the host may hold `*`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Pattern {
-    host: String,
-    port: String,
-    /// With its leading slash; empty: every repository.
-    path: String,
+    sourced: Sourced,
 }
 
 // === impl DockerConfig ===
@@ -74,6 +69,13 @@ impl DockerConfig {
         let mut entries = Vec::new();
         let mut problems = Vec::new();
         for (key, value) in auths {
+            if value.get("identitytoken").and_then(Value::as_str).is_some_and(|token| !token.is_empty()) {
+                // pkg/credentialprovider/config.go, to 1.35: username, password, email and auth are all it knows.
+                notes.push(format!(
+                    "`auths[{}]` has an `identitytoken`, which the kubelet does not read: pulls of pods do not have it",
+                    shown(key)
+                ));
+            }
             match entry(key, value) {
                 Ok(Read::Entry(entry)) => entries.push(entry),
                 Ok(Read::Nothing(note)) => notes.push(format!("`auths[{}]` {note}", shown(key))),
@@ -83,68 +85,46 @@ impl DockerConfig {
         if !problems.is_empty() {
             return Err(problems.join("; "));
         }
-        // The kubelet tries keys in reverse order of their text: a longer path before a shorter one, a plain host
-        // before `*`.
-        entries.sort_by(|a, b| b.pattern.cmp(&a.pattern));
-        Ok(DockerConfig { entries, notes })
+        Ok(DockerConfig::of(entries, notes))
     }
 
-    /// What `registry` is given for `repository`; with no repository, only keys without a path count.
+    /// The keys of what plugins have answered, which the kubelet throws together and matches like a docker config's. A
+    /// key that cannot be read is passed over, as the kubelet does.
+    pub(super) fn of_answers(answers: Vec<(String, Sourced)>) -> DockerConfig {
+        let entry =
+            |(key, sourced): (String, Sourced)| Some(Entry { pattern: Pattern::of_key(&key).ok()?, sourced });
+        DockerConfig::of(answers.into_iter().filter_map(entry).collect(), Vec::new())
+    }
+
+    /// The kubelet tries keys in reverse order of their text: a longer path before a shorter one, a plain host before
+    /// `*`.
+    fn of(mut entries: Vec<Entry>, notes: Vec<String>) -> DockerConfig {
+        entries.sort_by_key(|entry| std::cmp::Reverse(entry.pattern.key()));
+        DockerConfig { entries, notes }
+    }
+
+    /// All that `registry` may be given for `repository`, in the order in which the kubelet tries it; with no repository,
+    /// only keys without a path count.
     ///
-    /// As the kubelet does (pkg/credentialprovider, 1.35): as many host parts as the key, each part matched with its
-    /// `*`; the same port; the key's path is a prefix of the repository, even in mid-word. `docker.io` falls back to
-    /// the key `index.docker.io`, with or without `https://` and `/v1/`.
-    pub fn lookup(&self, registry: &RegistryName, repository: Option<&str>) -> Option<&Credentials> {
+    /// As the kubelet does (pkg/credentialprovider/keyring.go, 1.20 to 1.35): every key that matches counts, not only
+    /// the first. Only where none does, `docker.io` is given what stands under exactly `index.docker.io`, with or without
+    /// `https://` and `/v1/`.
+    pub fn lookup(&self, registry: &RegistryName, repository: Option<&str>) -> Vec<&Sourced> {
         let path = repository.map(|repository| format!("/{repository}")).unwrap_or_default();
-        let found = self.find(registry.as_str(), &path);
-        match registry.as_str() {
-            "docker.io" => found.or_else(|| self.find("index.docker.io", &path)),
-            _ => found,
+        let Ok(image) = Pattern::of_glob(&format!("{registry}{path}")) else { return Vec::new() };
+        let all = |matches: &dyn Fn(&Entry) -> bool| -> Vec<&Sourced> {
+            self.entries.iter().filter(|entry| matches(entry)).map(|entry| &entry.sourced).collect()
+        };
+        let found = all(&|entry| entry.pattern.matches(&image));
+        if found.is_empty() && matches!(registry.as_str(), "docker.io" | DEFAULT_KEY) {
+            return all(&|entry| entry.pattern.key() == DEFAULT_KEY);
         }
+        found
     }
 
     /// What was left out, in sentences that name the key.
     pub fn notes(&self) -> &[String] {
         &self.notes
-    }
-
-    fn find(&self, registry: &str, path: &str) -> Option<&Credentials> {
-        let (host, port) = split_port(registry);
-        let entry = self.entries.iter().find(|entry| entry.pattern.matches(host, port, path))?;
-        Some(&entry.credentials)
-    }
-}
-
-// === impl Pattern ===
-
-impl Pattern {
-    fn parse(key: &str) -> Result<Pattern, String> {
-        let bare = key.strip_prefix("https://").or_else(|| key.strip_prefix("http://")).unwrap_or(key);
-        if bare.contains("://") {
-            return Err("has a scheme other than https".to_owned());
-        }
-        let (registry, path) = bare.split_at(bare.find('/').unwrap_or(bare.len()));
-        if registry.is_empty() {
-            return Err("names no host".to_owned());
-        }
-        if registry.contains(|c: char| c.is_whitespace() || c.is_control() || c == '@') {
-            return Err("names a host with a character that none may have".to_owned());
-        }
-        // `/v1/` and `/v2/` are the API, not a repository; the slash after them stays.
-        let path = match path.get(..4) {
-            Some("/v1/" | "/v2/") => &path[3..],
-            _ => path,
-        };
-        let (host, port) = split_port(registry);
-        let path = if path == "/" { "" } else { path };
-        Ok(Pattern { host: host.to_owned(), port: port.to_owned(), path: path.to_owned() })
-    }
-
-    fn matches(&self, host: &str, port: &str, path: &str) -> bool {
-        self.port == port
-            && path.starts_with(&self.path)
-            && self.host.split('.').count() == host.split('.').count()
-            && self.host.split('.').zip(host.split('.')).all(|(glob, part)| glob_matches(glob, part))
     }
 }
 
@@ -157,7 +137,7 @@ enum Read {
 }
 
 fn entry(key: &str, value: &Value) -> Result<Read, String> {
-    let pattern = Pattern::parse(key)?;
+    let pattern = Pattern::of_key(key)?;
     let Value::Object(fields) = value else {
         return Err("must be an object".to_owned());
     };
@@ -178,7 +158,8 @@ fn entry(key: &str, value: &Value) -> Result<Read, String> {
     } else {
         return Ok(Read::Nothing("is empty and is ignored"));
     };
-    Ok(Read::Entry(Entry { pattern, credentials }))
+    let sourced = Sourced { credentials, source: Source::DockerConfig(shown(key)) };
+    Ok(Read::Entry(Entry { pattern, sourced }))
 }
 
 /// A field that is absent or null is empty.
@@ -203,33 +184,6 @@ pub(super) fn decode(auth: &str) -> Result<Credentials, String> {
         }
         None => Err("has an `auth` that is not base64 of `username:password`".to_owned()),
     }
-}
-
-/// The host and the port, which may be empty. An IPv6 address keeps its brackets.
-fn split_port(registry: &str) -> (&str, &str) {
-    match registry.rsplit_once(':') {
-        Some((host, port)) if !port.contains(']') => (host, port),
-        _ => (registry, ""),
-    }
-}
-
-/// Whether `*` in `glob`, which stands for any characters of one host part, makes it `part`.
-fn glob_matches(glob: &str, part: &str) -> bool {
-    let Some((first, rest)) = glob.split_once('*') else {
-        return glob == part;
-    };
-    let Some(mut left) = part.strip_prefix(first) else {
-        return false;
-    };
-    let mut pieces: Vec<&str> = rest.split('*').collect();
-    let last = pieces.pop().unwrap_or_default();
-    for piece in pieces {
-        match left.find(piece) {
-            Some(at) => left = &left[at + piece.len()..],
-            None => return false,
-        }
-    }
-    left.ends_with(last)
 }
 
 /// A key made safe to show. A key that holds user information shows none of it.

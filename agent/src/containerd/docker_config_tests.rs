@@ -11,16 +11,32 @@ fn keyring(keys: &[&str]) -> DockerConfig {
     DockerConfig::parse(serde_json::json!({ "auths": auths }).to_string().as_bytes()).unwrap()
 }
 
-/// Which of `keys` serves `image` (`registry/repository`; a final slash: no repository).
+fn key_of(found: &Sourced) -> &str {
+    match &found.credentials {
+        Credentials::Password { password, .. } => password.expose(),
+        Credentials::IdentityToken(token) => token.expose(),
+    }
+}
+
+/// Which of `keys` is tried first for `image` (`registry/repository`; a final slash: no repository).
 fn check(keys: &[&str], image: &str, expect: Option<&str>) {
+    check_all(keys, image, expect, true);
+}
+
+/// Which of `keys` are tried for `image`, in which order.
+fn check_order(keys: &[&str], image: &str, expect: &[&str]) {
+    check_all(keys, image, expect.iter().copied(), false);
+}
+
+fn check_all<'a>(keys: &[&str], image: &str, expect: impl IntoIterator<Item = &'a str>, first: bool) {
     let config = keyring(keys);
     let (registry, repository) = image.split_once('/').unwrap();
     let repository = (!repository.is_empty()).then_some(repository);
-    let found = config.lookup(&RegistryName::new(registry), repository).map(|found| match found {
-        Credentials::Password { password, .. } => password.expose(),
-        Credentials::IdentityToken(token) => token.expose(),
-    });
-    assert_eq!(found, expect, "{image} of {keys:?}");
+    let found = config.lookup(&RegistryName::new(registry), repository);
+    let found: Vec<&str> = found.into_iter().map(key_of).collect();
+    let shown = if first { &found[..found.len().min(1)] } else { &found[..] };
+    let expect: Vec<&str> = expect.into_iter().collect();
+    assert_eq!(shown, expect, "{image} of {keys:?}");
 }
 
 fn entry_of(fields: &str) -> Result<DockerConfig, String> {
@@ -29,7 +45,7 @@ fn entry_of(fields: &str) -> Result<DockerConfig, String> {
 
 fn credentials(fields: &str) -> Credentials {
     let config = entry_of(fields).unwrap();
-    config.lookup(&RegistryName::new("quay.io"), None).unwrap().clone()
+    config.lookup(&RegistryName::new("quay.io"), None)[0].credentials.clone()
 }
 
 fn password(username: &str, password: &str) -> Credentials {
@@ -64,7 +80,7 @@ fn the_port_must_be_the_same() {
     check(&["reg.lan"], "reg.lan:5000/app", None);
     check(&["reg.lan:443"], "reg.lan/app", None);
     check(&["[::1]:5000"], "[::1]:5000/app", Some("[::1]:5000"));
-    check(&["[::1]"], "[::1]/app", Some("[::1]"));
+    check(&["[::1]"], "[::1]/app", None);
 }
 
 #[test]
@@ -93,6 +109,86 @@ fn a_wildcard_stands_for_one_part_of_the_host() {
 }
 
 #[test]
+fn every_key_that_matches_is_tried_in_turn() {
+    let keys = ["quay.io", "quay.*", "*.io", "quay.io/org", "quay.io/org/app", "quay.io/other", "ghcr.io"];
+    check_order(&keys, "quay.io/org/app", &["quay.io/org/app", "quay.io/org", "quay.io", "quay.*", "*.io"]);
+    check_order(&["a.b*/x", "a.b/x"], "a.b/x/y", &["a.b/x", "a.b*/x"]);
+}
+
+/// What the kubelet's own rules say of these keys, run as Go 1.27 (net/url, path/filepath) on them.
+#[test]
+fn go_says_the_same_of_every_kind_of_key() {
+    let keys = [
+        "quay.io",
+        "quay.io/v2/org",
+        "quay.io/org/app",
+        "quay.*",
+        "*.io",
+        "*",
+        "q*y.io",
+        "*ay.*o",
+        "reg.lan:5000",
+        "reg.lan",
+        "reg.lan:*",
+        "*.lan:5000/org",
+        "[::1]:5000",
+        "[::1]",
+        "localhost:5000",
+        "https://index.docker.io/v1/",
+        "*.docker.io",
+        "index.docker.io/library",
+        "a.b*/x",
+        "a.b/x",
+        "QUAY.io",
+        "quay.io:443",
+        "*.*.registry.io",
+        "1.dkr.ecr.*.amazonaws.com",
+        "ghcr.io?x=/org",
+        "r[e]g.lan",
+    ];
+    for (image, expect) in [
+        ("quay.io/org/app", "quay.io/org/app quay.io/v2/org quay.io quay.* q*y.io *ay.*o *.io"),
+        ("quay.io/orgx", "quay.io/v2/org quay.io quay.* q*y.io *ay.*o *.io"),
+        ("quay.io/", "quay.io quay.* q*y.io *ay.*o *.io"),
+        ("reg.lan:5000/org/app", "reg.lan:5000 *.lan:5000/org"),
+        ("reg.lan/app", "reg.lan"),
+        ("[::1]:5000/app", "[::1]:5000"),
+        ("[::1]/app", "*"),
+        ("localhost:5000/x", "localhost:5000"),
+        ("docker.io/library/nginx", "*.io"),
+        ("ghcr.io/org", "ghcr.io?x=/org *.io"),
+        ("a.b/x/y", "a.b/x a.b*/x"),
+        ("a.bc/x", "a.b*/x"),
+        ("a.b.registry.io/z", "*.*.registry.io"),
+        ("1.dkr.ecr.eu-west-1.amazonaws.com/app", "1.dkr.ecr.*.amazonaws.com"),
+        ("index.docker.io/library/nginx", "index.docker.io/library https://index.docker.io/v1/ *.docker.io"),
+    ] {
+        check_order(&keys, image, &expect.split(' ').collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn only_the_plain_key_of_docker_hub_stands_for_its_other_name() {
+    check(&["index.docker.io/library"], "docker.io/library/nginx", None);
+    check(&["*.docker.io"], "docker.io/library/nginx", None);
+    check_order(&["docker.io/org", "index.docker.io"], "docker.io/org/app", &["docker.io/org"]);
+    check_order(&["docker.io/org", "index.docker.io"], "docker.io/a/b", &["index.docker.io"]);
+}
+
+#[test]
+fn an_entry_is_known_by_its_key() {
+    let config = keyring(&["https://quay.io/v1/org"]);
+    let found = config.lookup(&RegistryName::new("quay.io"), Some("org/app"));
+    assert_eq!(found[0].source.to_string(), "the docker config's entry https://quay.io/v1/org");
+}
+
+#[test]
+fn what_the_kubelet_does_not_read_is_noted() {
+    let config = entry_of(r#"{"auth":"MDAwOg==","identitytoken":"t0k"}"#).unwrap();
+    assert!(config.notes()[0].contains("the kubelet does not read"), "{:?}", config.notes());
+}
+
+#[test]
 fn each_form_of_an_entry_is_read() {
     assert_eq!(credentials(r#"{"auth":"bWU6czNjcjp0"}"#), password("me", "s3cr:t"));
     assert_eq!(credentials(r#"{"auth":"bWU6cHc"}"#), password("me", "pw"));
@@ -107,7 +203,7 @@ fn each_form_of_an_entry_is_read() {
 fn what_holds_nothing_is_left_out_with_a_note() {
     let config = entry_of("{}").unwrap();
     assert_eq!(config.notes(), ["`auths[quay.io]` is empty and is ignored"]);
-    assert_eq!(config.lookup(&RegistryName::new("quay.io"), None), None);
+    assert!(config.lookup(&RegistryName::new("quay.io"), None).is_empty());
     let config = entry_of(r#"{"registrytoken":"x"}"#).unwrap();
     assert_eq!(config.notes(), ["`auths[quay.io]` has only a `registrytoken`, which is ignored"]);
     let config = DockerConfig::parse(br#"{"auths":{},"credsStore":"pass"}"#).unwrap();

@@ -6,12 +6,16 @@ pub mod credentials;
 pub mod cri_status;
 pub mod docker_config;
 mod endpoint;
+mod expiry;
 pub mod hosts;
+mod pattern;
+pub mod provider;
 pub mod proxy;
 mod settings;
 mod told;
 mod tree;
 
 pub use endpoint::{Capabilities, ClientPair, Endpoint, TlsSettings};
+pub use expiry::expiry;
 pub use settings::{Settings, TakenForOne};
 pub use told::{Bite, Fault, Generation, Legacy, LegacyHost, Told, Way};

@@ -1,10 +1,12 @@
 //! Stage quota: what the header fields of the manifest's answer say of the registry's pull limit. It asks nothing.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use http::HeaderMap;
 
 use super::{Checked, Pass, Seen, Stop};
+use crate::classify::credentials::not_counted;
 use crate::classify::http as classify;
 use crate::model::{Fact, Finding, Quota, text};
 
@@ -15,31 +17,53 @@ const LOW_PART: u64 = 5;
 const MAX_SOURCE: usize = 64;
 
 /// Reads the limit. Docker Hub sends `ratelimit-limit: 100;w=21600` and the like, with empty values on paid plans; no
-/// field at all means that no limit is announced, not that none is left.
+/// field at all means that no limit is announced, not that none is left. `credentials` says whether some were sent: a
+/// registry that then counts by address did not take them (helm#31017).
 ///
 /// # Errors
 /// `remaining: 0`: the next counted request, which is the first GET of a pull, would be refused.
-pub fn read(headers: &HeaderMap) -> Checked<()> {
+pub fn read(headers: &HeaderMap, credentials: bool) -> Checked<()> {
     let Some(quota) = announced(headers) else {
         return Ok(Pass::new((), Seen::detail("no limit announced")));
     };
     let detail = describe(&quota);
     let seen = Seen { detail, readings: Vec::new(), fact: Some(Fact::Quota(quota.clone())) };
+    // It explains a low limit, and goes before it.
+    let unused = unused(&quota, credentials, &seen.detail);
     // A gateway's x-ratelimit counts requests by the second: it is shown, and not taken for a pull limit.
     if !headers.contains_key("ratelimit-remaining") {
-        return Ok(Pass::new((), seen));
+        return Ok(Pass::new((), seen).warn(unused));
     }
     match (quota.remaining, quota.limit) {
         (Some(0), _) => {
             let text = format!("the registry answers, but its pull limit is used up: {}", seen.detail);
             Err(Stop::Failed(Finding::new(classify::limit_used_up(), text), seen))
         }
+        _ if unused.is_some() => Ok(Pass::new((), seen).warn(unused)),
         (Some(left), Some(limit)) if left.saturating_mul(LOW_PART) < limit => {
             let text = format!("the registry's pull limit is nearly used up: {}", seen.detail);
             Ok(Pass::new((), seen).warn(Some(Finding::new(classify::limit_used_up(), text))))
         }
         _ => Ok(Pass::new((), seen)),
     }
+}
+
+/// Credentials were sent, and it is an address that is counted: the anonymous limit, shared with all behind it.
+fn unused(quota: &Quota, credentials: bool, detail: &str) -> Option<Finding> {
+    let source = quota.source.as_deref().filter(|source| credentials && is_address(source))?;
+    let text = format!(
+        "credentials were sent, yet the registry counts by the address {source} as it counts those without: they were not \
+         used: {detail}"
+    );
+    let hint = "Log in by hand with the same credentials and look whose pulls are counted (docker-ratelimit-source in the \
+                answer to a HEAD of a manifest); an account that is suspended or not verified is counted by address.";
+    Some(Finding::new(not_counted(), text).hint(hint))
+}
+
+/// Whether this is an IP address, or a prefix of some; account ids are neither.
+fn is_address(source: &str) -> bool {
+    let address = source.split('/').next().unwrap_or_default();
+    address.parse::<IpAddr>().is_ok()
 }
 
 /// The limit that the fields announce; nothing where none of them says a thing.
@@ -135,15 +159,17 @@ mod tests {
 
     #[test]
     fn no_fields_mean_no_limit_announced() {
-        let pass = read(&HeaderMap::new()).unwrap();
+        let pass = read(&HeaderMap::new(), true).unwrap();
         assert_eq!(pass.seen, Seen::detail("no limit announced"));
         assert_eq!(pass.warning, None);
     }
 
     #[test]
     fn nothing_left_fails_though_the_answer_was_well() {
-        let stop =
-            read(&headers(&[("ratelimit-limit", "100;w=21600"), ("ratelimit-remaining", "0;w=21600")]));
+        let stop = read(
+            &headers(&[("ratelimit-limit", "100;w=21600"), ("ratelimit-remaining", "0;w=21600")]),
+            false,
+        );
         let Err(Stop::Failed(finding, seen)) = stop else { panic!("passed") };
         assert_eq!(finding.cause, classify::limit_used_up());
         assert!(finding.text.ends_with("0 of 100 pulls left, counted over 6 h"), "{}", finding.text);
@@ -154,7 +180,7 @@ mod tests {
     fn under_a_fifth_warns_and_a_fifth_does_not() {
         let warning = |left| {
             let headers = headers(&[("ratelimit-limit", "100"), ("ratelimit-remaining", left)]);
-            read(&headers).unwrap().warning.map(|finding| finding.cause)
+            read(&headers, false).unwrap().warning.map(|finding| finding.cause)
         };
         assert_eq!(warning("19"), Some(classify::limit_used_up()));
         assert_eq!(warning("20"), None);
@@ -163,9 +189,32 @@ mod tests {
 
     #[test]
     fn a_gateways_own_counter_is_shown_and_not_judged() {
-        let pass = read(&headers(&[("x-ratelimit-limit", "10"), ("x-ratelimit-remaining", "0")])).unwrap();
+        let pass =
+            read(&headers(&[("x-ratelimit-limit", "10"), ("x-ratelimit-remaining", "0")]), true).unwrap();
         assert_eq!(pass.warning, None);
         assert_eq!(pass.seen.detail, "0 of 10 pulls left");
+    }
+
+    #[test]
+    fn credentials_that_are_not_counted_warn() {
+        let warning = |source: &'static str, left: &'static str, credentials| {
+            let fields = [
+                ("ratelimit-limit", "100;w=21600"),
+                ("ratelimit-remaining", left),
+                ("docker-ratelimit-source", source),
+            ];
+            read(&headers(&fields), credentials).unwrap().warning
+        };
+        for source in ["192.0.2.7", "2001:db8::1", "2001:db8:1:2::/64"] {
+            let found = warning(source, "73", true).expect(source);
+            assert_eq!(found.cause, not_counted());
+            assert!(found.text.contains(source), "{}", found.text);
+            assert_eq!(warning(source, "73", false), None);
+        }
+        assert_eq!(warning("5d2f1a3e-7c40-4b1f-9e7d-0c3a5b6f7d21", "73", true), None);
+        assert_eq!(warning("", "73", true), None);
+        assert_eq!(warning("192.0.2.7", "1", true).unwrap().cause, not_counted());
+        assert_eq!(warning("account", "1", true).unwrap().cause, classify::limit_used_up());
     }
 
     #[test]

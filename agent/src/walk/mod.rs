@@ -1,6 +1,8 @@
 //! The order of the stages: one function a lane, straight down. What a lane needs from another round (refused
 //! credentials, the quota that was left, a registry's clock) stands in its [`Target`].
 
+mod keyring;
+mod login;
 mod pull;
 mod reach;
 mod recorder;

@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
+use super::login;
 use super::target::Target;
 use super::tools::Tools;
+use crate::containerd::credentials::Credentials;
 use crate::model::{Fact, PullOutcome, PullReport, text};
 use crate::stages::{Checked, Seen, Stop, pull, runtime};
 
@@ -34,10 +36,11 @@ pub(super) async fn stage(tools: &Tools, target: &Target, stop: impl Future<Outp
             Ok(Err(Stop::Undecided(why, _))) => return Err(not_tried(&image.reference, why)),
             Err(_) => return Err(not_tried(&image.reference, "containerd does not answer".into())),
         };
+    let credentials = credentials(tools, target).await;
     let order = pull::Order {
         socket: &tools.socket,
         image: &image.reference,
-        credentials: target.credentials(),
+        credentials: credentials.as_ref(),
         registry: target.name().as_str(),
         limit: tools.pull_limit,
         content: &content,
@@ -54,11 +57,21 @@ async fn reason_not_to_pull(tools: &Tools, target: &Target) -> Option<String> {
     {
         return Some(format!("{left} of {limit} pulls are left, and the last fifth belongs to the pods"));
     }
-    let credentials = target.credentials()?;
-    let refused = target.memory().lock().await.recall(credentials, tools.now().since_start);
-    refused.map(|_| {
+    let credentials = credentials(tools, target).await?;
+    target.was_refused(&credentials, tools.now()).await.then(|| {
         "the registry has refused these credentials, and each pull would show them several times".into()
     })
+}
+
+/// What the test pull shows: what a manifest was got with last, else what the kubelet would try first.
+async fn credentials(tools: &Tools, target: &Target) -> Option<Credentials> {
+    match target.credentials() {
+        Some(credentials) => Some(credentials),
+        None => {
+            let list = login::candidates(tools, target, tools.timeout).await.list;
+            list.into_iter().next().map(|first| first.credentials)
+        }
+    }
 }
 
 fn not_tried(image: &str, why: String) -> Stop {

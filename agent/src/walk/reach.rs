@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
+use tokio::sync::Mutex;
 
 use super::tools::Tools;
 use crate::containerd::Endpoint;
 use crate::containerd::proxy::{Proxy, ProxyRules};
+use crate::stages::auth::Memory;
 use crate::stages::http::{Base, Elsewhere, Proxied, Url};
 use crate::stages::proxy;
 use crate::stages::tls::{Identity, Trust};
@@ -26,6 +28,7 @@ pub(super) struct Reach {
     /// For token services and redirects: as containerd's client for this endpoint, with the same trust.
     pub(super) elsewhere: Elsewhere,
     base: Result<Base, String>,
+    memory: Mutex<Memory>,
 }
 
 // === impl Reach ===
@@ -44,7 +47,8 @@ impl Reach {
         let scheme = if endpoint.tls { "https" } else { "http" };
         let proxy = rules.for_url(scheme, &endpoint.host, endpoint.port).cloned();
         let base = base(&endpoint, proxy.as_ref());
-        Ok(Reach { endpoint, terms, rules, proxy, trust, elsewhere, base })
+        let memory = Mutex::default();
+        Ok(Reach { endpoint, terms, rules, proxy, trust, elsewhere, base, memory })
     }
 
     /// Whether it was made of these.
@@ -52,12 +56,14 @@ impl Reach {
         self.endpoint == *endpoint && self.terms == *terms && *self.rules == *rules
     }
 
-    /// Where the first connection goes: the proxy, or the endpoint itself.
-    pub(super) fn first_hop(&self) -> (&str, u16) {
-        match &self.proxy {
-            Some(proxy) => (&proxy.host, proxy.port),
-            None => (&self.endpoint.host, self.endpoint.port),
-        }
+    /// Whose name is looked up: the proxy's, or the endpoint's own.
+    pub(super) fn first_host(&self) -> &str {
+        self.proxy.as_ref().map_or(&self.endpoint.host, |proxy| &proxy.host)
+    }
+
+    /// Which credentials it has refused.
+    pub(super) fn memory(&self) -> &Mutex<Memory> {
+        &self.memory
     }
 
     /// Whom certificates must lead to, and what is shown.

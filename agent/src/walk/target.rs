@@ -12,7 +12,6 @@ use crate::containerd::Endpoint;
 use crate::containerd::credentials::Credentials;
 use crate::containerd::proxy::ProxyRules;
 use crate::model::{Evidence, Fact, Moment, Quota, RegistryName};
-use crate::stages::auth::Memory;
 use crate::stages::clock::Sample;
 use crate::stages::way::Terms;
 
@@ -22,7 +21,6 @@ pub struct Target {
     registry: Registry,
     /// How its endpoints were last reached: what is costly to make is made again only when it changes.
     reaches: Mutex<Vec<Arc<Reach>>>,
-    memory: tokio::sync::Mutex<Memory>,
     learnt: Mutex<Learnt>,
     /// Whether a wire lane has ended.
     looked: watch::Sender<bool>,
@@ -32,6 +30,8 @@ pub struct Target {
 #[derive(Debug, Default)]
 struct Learnt {
     quota: Option<Quota>,
+    /// What the last manifest was got with.
+    credentials: Option<Credentials>,
     /// The registry's clock minus this node's in seconds, and when that was; since the process began.
     clock_offset: Option<(f64, Duration)>,
 }
@@ -43,7 +43,6 @@ impl Target {
         Target {
             registry: registry.clone(),
             reaches: Mutex::default(),
-            memory: tokio::sync::Mutex::default(),
             learnt: Mutex::default(),
             looked: watch::Sender::new(false),
         }
@@ -86,20 +85,24 @@ impl Target {
         self.registry.image.as_ref()
     }
 
-    /// What the registry is given.
-    pub(super) fn credentials(&self) -> Option<&Credentials> {
-        self.registry.credentials.as_ref()
+    /// With which credentials the registry gave the last manifest.
+    pub(super) fn credentials(&self) -> Option<Credentials> {
+        self.learnt().credentials.clone()
     }
 
-    /// What `endpoint` is given. The registry's own credentials are for no other host: containerd shows them to mirrors
-    /// too, this agent does not.
-    pub(super) fn credentials_at<'a>(&'a self, endpoint: &'a Endpoint) -> Option<&'a Credentials> {
-        let own = if endpoint.namespace.is_none() { self.credentials() } else { None };
-        own.or(endpoint.credentials.as_ref())
+    pub(super) fn learn_credentials(&self, credentials: Option<Credentials>) {
+        self.learnt().credentials = credentials;
     }
 
-    pub(super) fn memory(&self) -> &tokio::sync::Mutex<Memory> {
-        &self.memory
+    /// Whether one of the registry's endpoints has refused these credentials lately.
+    pub(super) async fn was_refused(&self, credentials: &Credentials, now: Moment) -> bool {
+        let reaches = self.reaches.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for reach in reaches {
+            if reach.memory().lock().await.recall(credentials, now.since_start).is_some() {
+                return true;
+            }
+        }
+        false
     }
 
     /// Keeps what the registry's clock says at `now`. An answer without a date leaves nothing to compare.

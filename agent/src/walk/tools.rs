@@ -2,7 +2,7 @@
 
 use std::error::Error;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -16,6 +16,7 @@ use crate::config::Config;
 use crate::containerd::proxy::{ProxyRules, ProxySource};
 use crate::model::Moment;
 use crate::stages::Stop;
+use crate::stages::auth::Keyring;
 use crate::stages::disk::Limits;
 use crate::stages::dns::{self, Resolver};
 use crate::stages::http::{Elsewhere, FindingError, Url};
@@ -46,6 +47,8 @@ pub struct Clock {
 #[derive(Debug)]
 pub(super) struct Tools {
     pub(super) resolver: Resolver,
+    /// The node's credentials.
+    pub(super) keyring: Keyring,
     pub(super) socket: PathBuf,
     /// Where containerd's configuration is looked for.
     pub(super) asked: Asked,
@@ -104,6 +107,7 @@ impl Tools {
         };
         Tools {
             resolver: Resolver::new(config.resolv_conf.clone()),
+            keyring: super::keyring::keyring(config, Path::new("/proc")),
             socket: config.containerd.socket.clone(),
             asked: Asked {
                 config: config.containerd.config.clone(),

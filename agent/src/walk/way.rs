@@ -53,7 +53,12 @@ async fn by(registry: &Registry, told: Told, pid: Option<u32>) -> Checked<Vec<(E
             if says_nothing && endpoint.role == Role::Registry {
                 terms.ca.extend(own.ca.clone());
             }
-            reached.push((endpoint.clone(), terms));
+            // hosts.toml may name one twice; it is walked once.
+            let is_known =
+                |(known, _): &(Endpoint, Terms)| known.url == endpoint.url && known.role == endpoint.role;
+            if !reached.iter().any(is_known) {
+                reached.push((endpoint.clone(), terms));
+            }
         }
         Ok(pass.map(|_| reached))
     };

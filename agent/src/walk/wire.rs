@@ -6,15 +6,15 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
+use super::login::{self, Login};
 use super::reach::Reach;
 use super::recorder::{Recorder, Stopped};
 use super::target::Target;
 use super::tools::Tools;
 use crate::containerd::Endpoint;
 use crate::model::{Cause, Role, Stage};
-use crate::stages::auth::{self, Authorization, Challenge};
 use crate::stages::http::{Conversation, Io, Opener};
-use crate::stages::manifest::{self, Looked};
+use crate::stages::manifest::Looked;
 use crate::stages::ping::{self, Ping};
 use crate::stages::{Checked, Pass, Seen, Stop, dns, proxy, quota, tcp, tls};
 
@@ -26,11 +26,10 @@ pub(super) async fn walk(
     seen: &mut Recorder,
 ) -> Result<(), Stopped> {
     let endpoint = &reach.endpoint;
-    let (host, _) = reach.first_hop();
-    let resolved = dns::resolve(&tools.resolver, host, seen.limit());
+    let resolved = dns::resolve(&tools.resolver, reach.first_host(), seen.limit());
     let addresses = seen.stage(Stage::Dns, blaming(reach, resolved)).await?.list;
     let limit = dial_limit(endpoint, seen.limit());
-    let mut stream = seen.stage(Stage::Tcp, open(reach, &addresses, limit)).await?;
+    let mut stream = seen.stage(Stage::Tcp, open(reach, &addresses, endpoint.port, limit)).await?;
     let mut is_plain = !endpoint.tls;
     if endpoint.tls {
         let shaken = secure_or_not(reach, stream, &addresses, limit);
@@ -40,18 +39,25 @@ pub(super) async fn walk(
     let (mut talk, Ping { mut challenges, date }) =
         seen.stage(Stage::Ping, begin(stream, again, reach, is_plain, target)).await?;
     target.learn_clock(date, tools.now());
+    let mut login = Login::default();
     loop {
-        let authorize = authorize(tools, target, reach, &mut talk, &challenges);
-        let authorization = seen.stage(Stage::Auth, authorize).await?;
+        let limit = seen.limit();
+        let authorized = login.authorize(tools, target, reach, &mut talk, &challenges, limit);
+        let admitted = seen.stage(Stage::Auth, authorized).await?;
         if target.image().is_none() {
             return Ok(());
         }
-        match seen.stage(Stage::Manifest, head(tools, target, reach, &mut talk, &authorization)).await? {
-            Looked::Found(manifest) => {
-                return seen.stage(Stage::Quota, async { quota::read(&manifest.headers) }).await;
+        match seen.stage(Stage::Manifest, login::head(tools, target, reach, &mut talk, &admitted)).await? {
+            Ok(Looked::Found(manifest)) => {
+                if endpoint.role == Role::Registry {
+                    target.learn_credentials(admitted.credentials());
+                }
+                let sent = admitted.has_credentials();
+                return seen.stage(Stage::Quota, async { quota::read(&manifest.headers, sent) }).await;
             }
             // Some registries ask who we are only here; whoever has answered is not asked again.
-            Looked::Challenged(asked) => challenges = asked,
+            Ok(Looked::Challenged(asked)) => challenges = asked,
+            Err(stop) => login.next(&admitted, stop),
         }
     }
 }
@@ -59,6 +65,14 @@ pub(super) async fn walk(
 /// How long a connection to the endpoint may take.
 fn dial_limit(endpoint: &Endpoint, limit: Duration) -> Duration {
     endpoint.dial_timeout.map_or(limit, |own| own.min(limit))
+}
+
+/// Where plain HTTP is spoken instead of TLS: HTTP's own port, where the URL names none.
+fn plain_port(endpoint: &Endpoint) -> u16 {
+    match endpoint.url.trim_end_matches(&endpoint.api).ends_with(&format!(":{}", endpoint.port)) {
+        true => endpoint.port,
+        false => 80,
+    }
 }
 
 /// Tells what fails on the way to a proxy as the proxy's.
@@ -70,17 +84,18 @@ async fn blaming<T>(reach: &Reach, work: impl Future<Output = Checked<T>>) -> Ch
 }
 
 /// A stream on which the endpoint can be spoken to: from one of `addresses`, and through the proxy where there is one.
-async fn open(reach: &Reach, addresses: &[IpAddr], limit: Duration) -> Checked<Box<dyn Io>> {
+/// `port` is the endpoint's.
+async fn open(reach: &Reach, addresses: &[IpAddr], port: u16, limit: Duration) -> Checked<Box<dyn Io>> {
     let begun = Instant::now();
-    let (_, port) = reach.first_hop();
-    let pass = blaming(reach, tcp::connect(addresses, port, limit)).await?;
+    let first = reach.proxy.as_ref().map_or(port, |proxy| proxy.port);
+    let pass = blaming(reach, tcp::connect(addresses, first, limit)).await?;
     let Pass { product, warning, seen } = pass.map(|tcp| Box::new(tcp.stream) as Box<dyn Io>);
     let Some(proxy) = &reach.proxy else { return Ok(Pass { product, warning, seen }) };
     let (trust, rest) = (reach.trust()?, limit.saturating_sub(begun.elapsed()));
-    let Endpoint { host, port, tls, .. } = &reach.endpoint;
+    let Endpoint { host, tls, .. } = &reach.endpoint;
     let through = match proxy::passes_on(proxy, *tls) {
         true => proxy::greet(product, proxy, &trust, rest).await?,
-        false => proxy::tunnel(product, proxy, host, *port, &trust, rest).await?,
+        false => proxy::tunnel(product, proxy, host, port, &trust, rest).await?,
     };
     let detail = format!("{}, {}", seen.detail, through.seen.detail);
     let warning = warning.or(through.warning);
@@ -112,7 +127,7 @@ async fn secure_or_not(
         Err(Stop::Failed(finding, _))
             if reach.endpoint.falls_back_to_http && finding.cause == Cause::TlsProtocol =>
         {
-            let product = (open(reach, addresses, limit).await?.product, true);
+            let product = (open(reach, addresses, plain_port(&reach.endpoint), limit).await?.product, true);
             let detail = "nobody speaks TLS here: containerd falls back to plain HTTP on this host";
             Ok(Pass::new(product, Seen::detail(detail)))
         }
@@ -147,44 +162,13 @@ fn opener(reach: &Arc<Reach>, addresses: Vec<IpAddr>, is_plain: bool, limit: Dur
     Box::new(move || {
         let (reach, addresses) = (Arc::clone(&reach), Arc::clone(&addresses));
         Box::pin(async move {
-            let stream = open(&reach, &addresses, limit).await?.product;
+            let endpoint = &reach.endpoint;
+            let port = if is_plain && endpoint.tls { plain_port(endpoint) } else { endpoint.port };
+            let stream = open(&reach, &addresses, port, limit).await?.product;
             match is_plain {
                 true => Ok(stream),
                 false => Ok(secure(&reach, stream).await?.product),
             }
         })
     })
-}
-
-async fn authorize(
-    tools: &Tools,
-    target: &Target,
-    reach: &Reach,
-    talk: &mut Conversation,
-    challenges: &[Challenge],
-) -> Checked<Authorization> {
-    let mut memory = target.memory().lock().await;
-    let repository = target.image().map(|image| image.repository.as_str());
-    let credentials = target.credentials_at(&reach.endpoint);
-    let now = tools.now().since_start;
-    auth::authorize(talk, challenges, credentials, repository, &reach.elsewhere, &mut memory, now).await
-}
-
-/// Asks for the test image's manifest; credentials that are refused only here rest as well.
-async fn head(
-    tools: &Tools,
-    target: &Target,
-    reach: &Reach,
-    talk: &mut Conversation,
-    authorization: &Authorization,
-) -> Checked<Looked> {
-    let Some(image) = target.image() else {
-        return Err(Stop::Undecided("no test image is configured".into(), Seen::default()));
-    };
-    let looked =
-        manifest::head(talk, &reach.elsewhere, &image.repository, &image.target, authorization).await;
-    if let (Err(stop), Some(credentials)) = (&looked, target.credentials_at(&reach.endpoint)) {
-        target.memory().lock().await.remember(credentials, tools.now().since_start, stop);
-    }
-    looked
 }

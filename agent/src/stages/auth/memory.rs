@@ -12,11 +12,15 @@ use crate::stages::{Seen, Stop};
 /// 15 to 30 minutes, and one pull of containerd's already makes 6 to 12.
 pub const REST: Duration = Duration::from_secs(30 * 60);
 
+/// The most refused credentials of one registry that are remembered: one a key of the docker config, and one a token
+/// that a plugin has given within [`REST`].
+const MAX_REFUSED: usize = 64;
+
 /// The memory of one registry. It holds no secret, only a keyed hash that means nothing outside this process.
 #[derive(Clone, Debug, Default)]
 pub struct Memory {
     keys: RandomState,
-    refused: Option<Refused>,
+    refused: Vec<Refused>,
 }
 
 #[derive(Clone, Debug)]
@@ -29,8 +33,8 @@ struct Refused {
 impl Memory {
     /// The refusal, while these credentials rest; `now` is time since the process began.
     pub fn recall(&self, credentials: &Credentials, now: Duration) -> Option<Stop> {
-        let refused =
-            self.refused.as_ref().filter(|refused| refused.key == self.keys.hash_one(credentials))?;
+        let key = self.keys.hash_one(credentials);
+        let refused = self.refused.iter().find(|refused| refused.key == key)?;
         let age = now.saturating_sub(refused.at);
         let rest = REST.checked_sub(age).filter(|rest| !rest.is_zero())?;
         let minutes = |time: Duration| time.as_secs().div_ceil(60);
@@ -45,14 +49,20 @@ impl Memory {
         if let Stop::Failed(finding, _) = stop
             && http::refuses_credentials(finding.cause)
         {
+            self.forget(credentials);
+            self.refused.retain(|refused| now.saturating_sub(refused.at) < REST);
+            if self.refused.len() >= MAX_REFUSED {
+                self.refused.remove(0);
+            }
             let key = self.keys.hash_one(credentials);
-            self.refused = Some(Refused { key, at: now, finding: finding.clone() });
+            self.refused.push(Refused { key, at: now, finding: finding.clone() });
         }
     }
 
-    /// Forgets: the credentials were taken, or there are none.
-    pub fn forget(&mut self) {
-        self.refused = None;
+    /// Forgets these credentials: they were taken.
+    pub fn forget(&mut self, credentials: &Credentials) {
+        let key = self.keys.hash_one(credentials);
+        self.refused.retain(|refused| refused.key != key);
     }
 }
 
@@ -89,6 +99,26 @@ mod tests {
         assert_eq!(seen.detail, "refused 12 min ago, not tried again for 18 min");
         assert_eq!(memory.recall(&password("new"), MINUTE * 13), None);
         assert_eq!(memory.recall(&password("old"), MINUTE + REST), None);
+    }
+
+    #[test]
+    fn each_credential_has_a_rest_of_its_own() {
+        let mut memory = Memory::default();
+        memory.remember(&password("one"), MINUTE, &refusal());
+        memory.remember(&password("two"), MINUTE * 2, &refusal());
+        assert!(memory.recall(&password("one"), MINUTE * 3).is_some());
+        memory.forget(&password("one"));
+        assert_eq!(memory.recall(&password("one"), MINUTE * 3), None);
+        assert!(memory.recall(&password("two"), MINUTE * 3).is_some());
+    }
+
+    #[test]
+    fn not_endlessly_many_are_kept() {
+        let mut memory = Memory::default();
+        for n in 0..1000 {
+            memory.remember(&password(&n.to_string()), MINUTE, &refusal());
+        }
+        assert_eq!(memory.refused.len(), MAX_REFUSED);
     }
 
     #[test]

@@ -1,24 +1,35 @@
 //! Stage auth: whatever the registry wants to be shown before it gives out a manifest.
 
 mod challenge;
+mod exec;
+mod keyring;
+mod kubelet;
 mod memory;
+mod plugin;
+mod refusal;
 mod token;
-
-use std::time::Duration;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use http::{HeaderValue, Method};
 
 pub use challenge::Challenge;
+pub use keyring::Keyring;
+pub use kubelet::{PluginOptions, plugin_options};
 pub use memory::{Memory, REST};
+pub use plugin::Plugins;
+pub use refusal::{others_may_do, told};
 
 use super::http::{Ask, Conversation, Elsewhere, Refused, Url, place};
 use super::{Checked, Pass, Seen, Stop};
+use crate::classify::credentials as cause;
 use crate::classify::http::{self as classify, Asked};
-use crate::containerd::credentials::Credentials;
-use crate::model::Finding;
+use crate::containerd::credentials::{Candidates, Credentials, Sourced};
+use crate::model::{Finding, Moment};
 use token::Order;
+
+/// The most credentials that are tried for one image in one round.
+const MAX_TRIED: usize = 8;
 
 /// What requests carry. The values are marked sensitive: `Debug` does not show them.
 #[derive(Clone, Debug, PartialEq)]
@@ -60,38 +71,87 @@ impl Authorization {
     }
 }
 
-/// Answers the registry's challenges as containerd would: Bearer before Basic, nothing where nothing was asked.
-/// `repository` is what the token is to be good for; `now` is time since the process began, for `memory`.
+/// Who asks, and for what.
+#[derive(Clone, Copy, Debug)]
+pub struct Who<'a> {
+    /// What the node has for the image.
+    pub candidates: &'a Candidates,
+    /// The first of them that is tried: those before were refused later on the way, in this round.
+    pub from: usize,
+    /// What a token is to be good for.
+    pub repository: Option<&'a str>,
+}
+
+/// What was given, and for which of the candidates.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Granted {
+    /// What requests carry.
+    pub authorization: Authorization,
+    /// Which of [`Candidates::list`] was taken; none where the registry did not ask, or serves everybody.
+    pub by: Option<usize>,
+}
+
+/// Answers the registry's challenges as containerd would: Bearer before Basic, nothing where nothing was asked. The
+/// candidates are tried one after the other, as the kubelet does; where there are none, everybody's way is.
+///
+/// A plugin that gave nothing is a warning while the registry answers all the same, and so are credentials that were
+/// refused before others were taken: each pull shows them first, several times.
 ///
 /// # Errors
-/// Credentials missing or refused (then not tried again until they change or [`REST`] has passed), the token service's
-/// own trouble, at its host. Undecided where containerd would send credentials and this agent does not: over plain
-/// HTTP to the token service of a registry on TLS, and by redirect.
+/// Credentials missing, naming the plugin that should have given them, or all refused, naming where each is from (then
+/// not tried again until they change or [`REST`] has passed); the token service's own trouble, at its host. Undecided
+/// where containerd would send credentials and this agent does not: over plain HTTP to the token service of a registry
+/// on TLS, and by redirect; and where credentials are missing that this agent cannot see.
 pub async fn authorize(
     c: &mut Conversation,
     challenges: &[Challenge],
-    credentials: Option<&Credentials>,
-    repository: Option<&str>,
+    who: Who<'_>,
     elsewhere: &Elsewhere,
     memory: &mut Memory,
-    now: Duration,
-) -> Checked<Authorization> {
-    if challenges.is_empty() {
-        return Ok(Pass::new(Authorization::None, Seen::detail("the registry does not ask who we are")));
-    }
-    let Some(credentials) = credentials else {
-        memory.forget();
-        return answer(c, challenges, None, repository, elsewhere).await;
+    now: Moment,
+) -> Checked<Granted> {
+    let Who { candidates, from, repository } = who;
+    let trouble = candidates.troubles.first().cloned();
+    let granted = |pass: Pass<Authorization>, by| {
+        let warning = pass.warning.clone().or(trouble.clone());
+        pass.map(|authorization| Granted { authorization, by }).warn(warning)
     };
-    if let Some(stop) = memory.recall(credentials, now) {
-        return Err(stop);
+    if challenges.is_empty() {
+        let pass = Pass::new(Authorization::None, Seen::detail("the registry does not ask who we are"));
+        return Ok(granted(pass, None));
     }
-    let result = answer(c, challenges, Some(credentials), repository, elsewhere).await;
-    match &result {
-        Ok(_) => memory.forget(),
-        Err(stop) => memory.remember(credentials, now, stop),
+    if candidates.list.is_empty() {
+        let answered = answer(c, challenges, None, repository, elsewhere).await;
+        return answered.map(|pass| granted(pass, None)).map_err(|stop| refusal::without(stop, candidates));
     }
-    result
+    let mut refused: Vec<(&Sourced, Finding, Seen)> = Vec::new();
+    for (index, sourced) in candidates.list.iter().enumerate().skip(from).take(MAX_TRIED) {
+        let credentials = &sourced.credentials;
+        let stop = match memory.recall(credentials, now.since_start) {
+            Some(stop) => stop,
+            None => match answer(c, challenges, Some(credentials), repository, elsewhere).await {
+                Ok(pass) => {
+                    memory.forget(credentials);
+                    let pass = match &pass.warning {
+                        None => pass.warn(refusal::before(refused, sourced, now.wall)),
+                        Some(_) => pass,
+                    };
+                    return Ok(granted(pass, Some(index)));
+                }
+                Err(stop) => {
+                    memory.remember(credentials, now.since_start, &stop);
+                    stop
+                }
+            },
+        };
+        match stop {
+            Stop::Failed(finding, seen) if cause::others_may_do(finding.cause) => {
+                refused.push((sourced, finding, seen))
+            }
+            stop => return Err(stop),
+        }
+    }
+    Err(refusal::all(refused, now.wall))
 }
 
 /// A token for a host that a registry redirects to: anonymous, since the credentials are not that host's.

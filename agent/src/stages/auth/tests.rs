@@ -1,14 +1,16 @@
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use http::HeaderMap;
 
-use super::{Authorization, Challenge, Memory, authorize};
+use super::{Authorization, Challenge, Granted, Memory, Who, authorize};
 use crate::classify::os;
-use crate::containerd::credentials::{Credentials, Secret};
-use crate::model::Finding;
+use crate::containerd::credentials::{Candidates, Credentials, Secret, Source, Sourced};
+use crate::model::{Finding, Moment};
 use crate::stages::http::script::{Act, Script, elsewhere, elsewhere_within, say};
 use crate::stages::http::{Conversation, Elsewhere, Url};
 use crate::stages::{Checked, Stop};
+
+mod candidates;
 
 const PASSWORD: &str = "hunter22&co";
 /// `alice:hunter22&co`.
@@ -17,6 +19,22 @@ const TOKEN: &str = r#"{"access_token":"the-token","expires_in":300}"#;
 
 fn alice() -> Credentials {
     Credentials::Password { username: "alice".to_owned(), password: Secret::new(PASSWORD) }
+}
+
+fn from_config(credentials: &Credentials, key: &str) -> Sourced {
+    Sourced { credentials: credentials.clone(), source: Source::DockerConfig(key.to_owned()) }
+}
+
+fn candidates(list: Vec<Sourced>) -> Candidates {
+    Candidates { list, ..Candidates::default() }
+}
+
+fn all_of(credentials: Option<&Credentials>) -> Candidates {
+    candidates(credentials.map(|credentials| from_config(credentials, "reg.test")).into_iter().collect())
+}
+
+fn at(since_start: Duration) -> Moment {
+    Moment { wall: SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_348_800), since_start }
 }
 
 fn challenges(fields: &[&str]) -> Vec<Challenge> {
@@ -37,14 +55,24 @@ async fn answer(
     challenges: &[Challenge],
     credentials: Option<&Credentials>,
     elsewhere: &Elsewhere,
-) -> Checked<Authorization> {
+) -> Checked<Granted> {
+    ask(script, challenges, &all_of(credentials), &mut Memory::default(), elsewhere).await
+}
+
+async fn ask(
+    script: &Script,
+    challenges: &[Challenge],
+    candidates: &Candidates,
+    memory: &mut Memory,
+    elsewhere: &Elsewhere,
+) -> Checked<Granted> {
     let mut c = script.conversation().await;
-    let mut memory = Memory::default();
-    authorize(&mut c, challenges, credentials, Some("lib/app"), elsewhere, &mut memory, Duration::ZERO).await
+    let who = Who { candidates, from: 0, repository: Some("lib/app") };
+    authorize(&mut c, challenges, who, elsewhere, memory, at(Duration::ZERO)).await
 }
 
 /// Plays a registry that is its own token service.
-async fn play(acts: Vec<Act>, credentials: Option<&Credentials>) -> (Checked<Authorization>, Script) {
+async fn play(acts: Vec<Act>, credentials: Option<&Credentials>) -> (Checked<Granted>, Script) {
     let script = Script::play(acts).await;
     let checked = answer(&script, &bearer(&script), credentials, &elsewhere()).await;
     let shown = format!("{checked:?}");
@@ -52,7 +80,7 @@ async fn play(acts: Vec<Act>, credentials: Option<&Credentials>) -> (Checked<Aut
     (checked, script)
 }
 
-fn failure(checked: Checked<Authorization>, label: &str) -> Finding {
+fn failure(checked: Checked<Granted>, label: &str) -> Finding {
     match checked {
         Err(Stop::Failed(finding, _)) if finding.cause.label() == label => finding,
         other => panic!("{label}: {other:?}"),
@@ -66,15 +94,15 @@ async fn check_failure(acts: Vec<Act>, credentials: Option<&Credentials>, label:
     finding
 }
 
-fn value(checked: Checked<Authorization>) -> String {
-    checked.unwrap().product.value().unwrap().to_str().unwrap().to_owned()
+fn value(checked: Checked<Granted>) -> String {
+    checked.unwrap().product.authorization.value().unwrap().to_str().unwrap().to_owned()
 }
 
 #[tokio::test]
 async fn who_is_not_asked_sends_nothing() {
     let script = Script::play(vec![]).await;
     let pass = answer(&script, &[], Some(&alice()), &elsewhere()).await.unwrap();
-    assert_eq!(pass.product, Authorization::None);
+    assert_eq!(pass.product, Granted { authorization: Authorization::None, by: None });
     assert!(script.lines().is_empty());
 }
 
@@ -83,7 +111,7 @@ async fn an_anonymous_token_is_got_by_get() {
     let (checked, script) = play(vec![say("200 OK", "", r#"{"token":"the-token"}"#)], None).await;
     assert_eq!(script.lines(), ["GET /token?service=reg&scope=repository%3Alib%2Fapp%3Apull"]);
     assert!(!script.asked()[0].to_lowercase().contains("authorization"));
-    assert!(!checked.as_ref().unwrap().product.has_credentials());
+    assert!(!checked.as_ref().unwrap().product.authorization.has_credentials());
     assert_eq!(checked.as_ref().unwrap().warning, None);
     assert_eq!(value(checked), "Bearer the-token");
 }
@@ -103,7 +131,7 @@ async fn a_token_by_password_is_got_by_post_as_containerd_asks() {
     ] {
         assert!(asked.contains(part), "{part} in {asked}");
     }
-    assert!(checked.unwrap().product.has_credentials());
+    assert!(checked.unwrap().product.authorization.has_credentials());
 }
 
 #[tokio::test]
@@ -206,17 +234,11 @@ async fn credentials_do_not_leave_tls() {
     let script = Script::play(vec![say("200 OK", "", TOKEN)]).await;
     let stream = tokio::net::TcpStream::connect(script.address).await.unwrap();
     let mut c = Conversation::begin(stream, Url::parse("https://reg.test").unwrap()).await.unwrap();
-    let credentials = alice();
-    let checked = authorize(
-        &mut c,
-        &bearer(&script),
-        Some(&credentials),
-        None,
-        &elsewhere(),
-        &mut Memory::default(),
-        Duration::ZERO,
-    )
-    .await;
+    let candidates = all_of(Some(&alice()));
+    let who = Who { candidates: &candidates, from: 0, repository: None };
+    let checked =
+        authorize(&mut c, &bearer(&script), who, &elsewhere(), &mut Memory::default(), at(Duration::ZERO))
+            .await;
     let Err(Stop::Undecided(why, _)) = checked else { panic!("{checked:?}") };
     assert!(why.contains("over plain HTTP"), "{why}");
     assert!(script.lines().is_empty());
@@ -275,14 +297,17 @@ async fn a_refused_password_is_not_tried_at_the_next_round() {
     let challenges = bearer(&script);
     let minute = |n: u64| Duration::from_secs(60 * n);
     let (old, new) = (alice(), Credentials::IdentityToken(Secret::new("renewed")));
+    let (old, new) = (all_of(Some(&old)), all_of(Some(&new)));
     let mut texts = Vec::new();
     for now in [minute(0), minute(1), minute(29)] {
-        let checked = authorize(&mut c, &challenges, Some(&old), None, &elsewhere, &mut memory, now).await;
+        let who = Who { candidates: &old, from: 0, repository: None };
+        let checked = authorize(&mut c, &challenges, who, &elsewhere, &mut memory, at(now)).await;
         texts.push(failure(checked, "credentials_rejected"));
     }
     assert_eq!(script.lines().len(), 2, "one POST and one GET, in the first round only");
     assert!(texts.windows(2).all(|pair| pair[0] == pair[1]), "{texts:?}");
     assert!(!format!("{memory:?}").contains(PASSWORD));
-    let pass = authorize(&mut c, &challenges, Some(&new), None, &elsewhere, &mut memory, minute(30)).await;
+    let who = Who { candidates: &new, from: 0, repository: None };
+    let pass = authorize(&mut c, &challenges, who, &elsewhere, &mut memory, at(minute(29))).await;
     assert_eq!(value(pass), "Bearer the-token");
 }
