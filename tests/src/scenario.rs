@@ -293,7 +293,8 @@ impl Scenario {
             }
         }
         for proxy in &self.world.proxy {
-            programs.extend([proxy.kind.program(), "unshare", "mount"]);
+            programs.extend(proxy.kind.programs());
+            programs.extend(["unshare", "mount"]);
         }
         if matches!(self.world.containerd, Containerd::Idle | Containerd::Own | Containerd::Killed) {
             programs.extend(["containerd", "ctr", "unshare", "nsenter", "mount"]);

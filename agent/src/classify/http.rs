@@ -114,11 +114,6 @@ pub const fn no_answer_in_time() -> Cause {
     Cause::TransferTimeout
 }
 
-/// The proxy refused the tunnel.
-pub const fn proxy_refused() -> Cause {
-    Cause::ProxyFailed
-}
-
 /// Credentials that go over plain HTTP, because the node is configured so.
 pub const fn plain_credentials() -> Cause {
     Cause::RuntimeConfig

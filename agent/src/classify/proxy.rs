@@ -7,6 +7,12 @@ pub const fn failed() -> Cause {
     Cause::ProxyFailed
 }
 
+/// A proxy variable of containerd that is not what it seems: what is written, and what containerd makes of it.
+pub fn odd(note: &str) -> Finding {
+    Finding::new(Cause::RuntimeConfig, note)
+        .hint("Correct the variable where containerd's service has it (`systemctl show containerd -p Environment`), and restart containerd.")
+}
+
 /// Whether the cause is one that an intercepting proxy brings about: its own authority, which the node does not know.
 pub fn may_be_interception(cause: Cause) -> bool {
     cause == Cause::TlsUntrusted
@@ -26,20 +32,19 @@ pub struct NoTunnel<'a> {
 }
 
 impl NoTunnel<'_> {
-    /// What the proxy does, before `to HOST`: the middle of a sentence.
+    /// What the proxy does, the end of a sentence about it; `target` is whom it was to lead to. tinyproxy answers 401 to
+    /// a wrong password, and 500 where it cannot connect.
     pub fn words(&self, target: &str) -> String {
         let status = format!("{} {}", self.status, self.reason);
         let status = status.trim();
         match self.status {
-            407 if self.has_user => {
-                format!("refuses the user and password of its URL for a tunnel to {target}: {status}")
+            401 | 407 if self.has_user => {
+                format!("refuses the user and password of its URL for {target}: {status}")
             }
-            407 => {
-                format!(
-                    "demands a user and password for a tunnel to {target}, and its URL has none: {status}"
-                )
+            401 | 407 => {
+                format!("demands a user and password for {target}, and its URL has none: {status}")
             }
-            502..=504 => format!("cannot reach {target}: {status}"),
+            500 | 502..=504 => format!("cannot reach {target}: {status}"),
             _ => format!("refuses a tunnel to {target}: {status}"),
         }
     }
@@ -47,7 +52,7 @@ impl NoTunnel<'_> {
     /// What to do, where it is more than to look at the proxy.
     pub fn hint(&self) -> Option<String> {
         match self.status {
-            407 if !self.asks_for.is_empty() && !self.offers_basic() => {
+            401 | 407 if !self.asks_for.is_empty() && !self.offers_basic() => {
                 let schemes: Vec<&str> =
                     self.asks_for.iter().filter_map(|value| value.split_whitespace().next()).collect();
                 let schemes = schemes.join(", ");
@@ -55,18 +60,35 @@ impl NoTunnel<'_> {
                     "The proxy asks for {schemes}; containerd speaks only Basic: have the proxy let this node through without, or put one between that speaks it."
                 ))
             }
-            407 if self.has_user => {
+            401 | 407 if self.has_user => {
                 Some("Correct the user and password in the proxy's URL (escape special characters with %), and restart containerd.".into())
             }
-            407 => Some("Write user and password into the proxy's URL (http://user:password@proxy:port), and restart containerd.".into()),
+            401 | 407 => Some("Write user and password into the proxy's URL (http://user:password@proxy:port), and restart containerd.".into()),
             403 | 405 => Some(
                 "Have the proxy allow CONNECT to this host and port, or name the host in NO_PROXY if the node can reach it directly.".into(),
             ),
-            502..=504 => Some(
+            500 | 502..=504 => Some(
                 "Look at the proxy's own DNS, routes and upstream: the node reached the proxy, the proxy did not reach the host.".into(),
             ),
             _ => None,
         }
+    }
+
+    /// The words of the page that comes with it, as they end a sentence: its title, if that is more than the status.
+    pub fn page_words(&self, page: &str) -> String {
+        // XHTML comes with a declaration before it.
+        let page = page.trim_start();
+        let page = match page.starts_with("<?xml") {
+            true => page.split_once("?>").map_or(page, |(_, rest)| rest),
+            false => page,
+        };
+        let words = super::http::words(page).tail();
+        let is_more = !words
+            .trim_start_matches([':', ' '])
+            .trim_start_matches(char::is_numeric)
+            .trim()
+            .eq_ignore_ascii_case(self.reason);
+        if is_more { words } else { String::new() }
     }
 
     fn offers_basic(&self) -> bool {
@@ -119,11 +141,11 @@ mod tests {
         let (words, hint) = refused(407, "Proxy Authentication Required", false, &["Basic realm=\"x\""]);
         assert_eq!(
             words,
-            "demands a user and password for a tunnel to quay.io:443, and its URL has none: 407 Proxy Authentication Required"
+            "demands a user and password for quay.io:443, and its URL has none: 407 Proxy Authentication Required"
         );
         assert!(hint.starts_with("Write user and password"), "{hint}");
         let (words, hint) = refused(407, "", true, &["basic"]);
-        assert_eq!(words, "refuses the user and password of its URL for a tunnel to quay.io:443: 407");
+        assert_eq!(words, "refuses the user and password of its URL for quay.io:443: 407");
         assert!(hint.starts_with("Correct"), "{hint}");
     }
 
@@ -142,6 +164,17 @@ mod tests {
             "cannot reach quay.io:443: 503 Service Unavailable"
         );
         assert_eq!(refused(403, "Filtered", false, &[]).0, "refuses a tunnel to quay.io:443: 403 Filtered");
+    }
+
+    #[test]
+    fn what_tinyproxy_says_is_understood() {
+        let (words, _) = refused(401, "Unauthorized", true, &["Basic realm=x"]);
+        assert_eq!(words, "refuses the user and password of its URL for quay.io:443: 401 Unauthorized");
+        let refused = NoTunnel { status: 500, reason: "Unable to connect", asks_for: &[], has_user: false };
+        assert_eq!(refused.words("quay.io:443"), "cannot reach quay.io:443: 500 Unable to connect");
+        let page = "<?xml version=\"1.0\" ?>\n<!DOCTYPE html PUBLIC \"x\">\n<html><title>500 Unable to connect</title>";
+        assert_eq!(refused.page_words(page), "");
+        assert_eq!(refused.page_words(&page.replace("500", "No route:")), ": No route: Unable to connect");
     }
 
     #[test]

@@ -113,7 +113,7 @@ fn base(endpoint: &Endpoint, proxy: Option<&Proxy>) -> Result<Base, String> {
     let passes_on = proxy.filter(|proxy| proxy::passes_on(proxy, endpoint.tls));
     let proxied = passes_on.map(|proxy| Proxied {
         authorization: proxy::authorization(proxy),
-        refusal: proxy::demands_user(proxy, "Proxy Authentication Required", endpoint.authority()),
+        refusal: proxy::demands_user(proxy, endpoint.authority()),
     });
     let namespace = endpoint.namespace.clone();
     Ok(Base { home, api: endpoint.api.clone(), namespace, headers, proxied })

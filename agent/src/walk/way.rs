@@ -11,7 +11,7 @@ use crate::containerd::proxy::ProxyRules;
 use crate::containerd::{Endpoint, Told, Way};
 use crate::model::{Fact, RegistryHost, Role};
 use crate::stages::way::{self, Terms};
-use crate::stages::{Checked, Pass, Seen, Stop};
+use crate::stages::{Checked, Pass, Seen, Stop, proxy};
 
 /// Finds the endpoints of a registry, in containerd's order, with the handles to reach them. Where it cannot be read
 /// what containerd is told, the registry's own host is walked all the same, and the stage is undecided.
@@ -34,6 +34,7 @@ pub(super) async fn find(tools: &Tools, target: &Target) -> (Checked<()>, Reache
     };
     let proxies = known.as_deref().and_then(|known| known.proxies.clone());
     let rules = ProxyRules::choose(proxies, tools.proxies.clone(), registry.proxy.as_ref());
+    let checked = checked.map(|pass| Pass { warning: pass.warning.or_else(|| proxy::odd(&rules)), ..pass });
     match target.reach(endpoints, &Arc::new(rules), tools) {
         Ok(reaches) => (telling(checked, &reaches), reaches),
         Err(why) => (Err(Stop::Undecided(why, Seen::default())), Vec::new()),

@@ -4,8 +4,6 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use tokio::time::Instant;
-
 use super::login::{self, Login};
 use super::reach::Reach;
 use super::recorder::{Recorder, Stopped};
@@ -86,20 +84,14 @@ async fn blaming<T>(reach: &Reach, work: impl Future<Output = Checked<T>>) -> Ch
 /// A stream on which the endpoint can be spoken to: from one of `addresses`, and through the proxy where there is one.
 /// `port` is the endpoint's.
 async fn open(reach: &Reach, addresses: &[IpAddr], port: u16, limit: Duration) -> Checked<Box<dyn Io>> {
-    let begun = Instant::now();
-    let first = reach.proxy.as_ref().map_or(port, |proxy| proxy.port);
-    let pass = blaming(reach, tcp::connect(addresses, first, limit)).await?;
-    let Pass { product, warning, seen } = pass.map(|tcp| Box::new(tcp.stream) as Box<dyn Io>);
-    let Some(proxy) = &reach.proxy else { return Ok(Pass { product, warning, seen }) };
-    let (trust, rest) = (reach.trust()?, limit.saturating_sub(begun.elapsed()));
-    let Endpoint { host, tls, .. } = &reach.endpoint;
-    let through = match proxy::passes_on(proxy, *tls) {
-        true => proxy::greet(product, proxy, &trust, rest).await?,
-        false => proxy::tunnel(product, proxy, host, port, &trust, rest).await?,
+    let Some(proxy) = &reach.proxy else {
+        let pass = tcp::connect(addresses, port, limit).await?;
+        return Ok(pass.map(|tcp| Box::new(tcp.stream) as Box<dyn Io>));
     };
-    let detail = format!("{}, {}", seen.detail, through.seen.detail);
-    let warning = warning.or(through.warning);
-    Ok(Pass { product: through.product, warning, seen: Seen { detail, ..seen } })
+    let Endpoint { host, tls, .. } = &reach.endpoint;
+    let beyond = proxy::Target { host, port, tls: *tls };
+    let pass = proxy::dial(addresses, proxy, beyond, &reach.trust()?, limit).await?;
+    Ok(pass.map(|(stream, _)| stream))
 }
 
 /// Shakes hands over `stream`.

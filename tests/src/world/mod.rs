@@ -333,8 +333,18 @@ impl World {
     fn start_proxies(&mut self, spec: &scenario::World) -> Fallible<()> {
         for proxy in &spec.proxy {
             let ip = self.addresses[&proxy.host][0];
-            let process = proxy::start(proxy, ip, &self.resolv_conf(), self.dir())?;
+            let identity = match proxy.kind {
+                proxy::Kind::Https => self.authority.issue(&proxy.host, proxy.certificate)?,
+                proxy::Kind::Http | proxy::Kind::Socks5 => None,
+            };
+            let own = if identity.is_some() { self.free_address() } else { ip };
+            let process = proxy::start(proxy, own, &self.resolv_conf(), self.dir())?;
             self.servers.push(Running::Process { host: proxy.host.clone(), process });
+            if let Some(identity) = identity {
+                let behind = SocketAddr::new(own, proxy.port);
+                let process = proxy::front(proxy, ip, &identity, behind, self.dir())?;
+                self.servers.push(Running::Process { host: proxy.host.clone(), process });
+            }
         }
         Ok(())
     }

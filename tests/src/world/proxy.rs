@@ -1,4 +1,4 @@
-//! Real proxies: tinyproxy for HTTP, microsocks for SOCKS 5. Their names are those of the scenario's name servers.
+//! Real proxies: tinyproxy for HTTP, with an nginx before it for HTTPS, and microsocks for SOCKS 5. Their names are those of the scenario's name servers.
 
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
@@ -7,6 +7,7 @@ use std::path::Path;
 use serde::Deserialize;
 
 use super::process::Process;
+use super::tls::{self, Identity};
 use crate::{Fallible, PASSWORD, USER};
 
 /// A proxy.
@@ -24,6 +25,9 @@ pub struct Proxy {
     /// Whether it asks for the user and the password.
     #[serde(default)]
     pub password: bool,
+    /// What is wrong with its certificate (HTTPS).
+    #[serde(default)]
+    pub certificate: tls::Certificate,
     /// The only ports that it makes tunnels to (HTTP); none: all.
     #[serde(default)]
     pub tunnels_to: Vec<u16>,
@@ -36,6 +40,8 @@ pub enum Kind {
     /// HTTP: tinyproxy.
     #[default]
     Http,
+    /// HTTP inside TLS: tinyproxy behind nginx.
+    Https,
     /// SOCKS 5: microsocks.
     Socks5,
 }
@@ -45,20 +51,45 @@ fn usual() -> u16 {
 }
 
 impl Kind {
-    /// The server's program.
-    pub fn program(self) -> &'static str {
+    /// The servers' programs.
+    pub fn programs(self) -> &'static [&'static str] {
         match self {
-            Kind::Http => "tinyproxy",
-            Kind::Socks5 => "microsocks",
+            Kind::Http => &["tinyproxy"],
+            Kind::Https => &["tinyproxy", "nginx"],
+            Kind::Socks5 => &["microsocks"],
         }
     }
+}
+
+/// Puts TLS before the HTTP proxy `behind`.
+pub fn front(
+    spec: &Proxy,
+    address: IpAddr,
+    identity: &Identity,
+    behind: SocketAddr,
+    dir: &Path,
+) -> Fallible<Process> {
+    let name = format!("proxy-front-{}", spec.host);
+    let (file, listen) = (dir.join(format!("{name}.conf")), SocketAddr::new(address, spec.port));
+    let conf = format!(
+        "load_module /usr/lib/nginx/modules/ngx_stream_module.so;\ndaemon off; master_process off; pid {}/{name}.pid;\n\
+         events {{}}\nstream {{ server {{ listen {listen} ssl; ssl_certificate {}; ssl_certificate_key {}; proxy_pass {behind}; }} }}\n",
+        dir.display(),
+        identity.chain.display(),
+        identity.key.display(),
+    );
+    fs::write(&file, conf)?;
+    let args = ["-p", &dir.to_string_lossy(), "-c", &file.to_string_lossy(), "-e", "stderr"];
+    let mut process = Process::start(&name, dir, "nginx", &args)?;
+    process.wait_for_port(listen)?;
+    Ok(process)
 }
 
 /// Starts a proxy at `address`, in a mount namespace in which /etc/resolv.conf is the scenario's.
 pub fn start(spec: &Proxy, address: IpAddr, resolv_conf: &Path, dir: &Path) -> Fallible<Process> {
     let name = format!("proxy-{}", spec.host);
     let command = match spec.kind {
-        Kind::Http => {
+        Kind::Http | Kind::Https => {
             let file = dir.join(format!("{name}.conf"));
             fs::write(&file, configuration(spec, address))?;
             format!("tinyproxy -d -c {}", file.display())

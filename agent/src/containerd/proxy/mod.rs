@@ -226,7 +226,7 @@ fn as_go_reads(value: &str, told: String, notes: &mut Vec<String>) -> Option<Pro
     let is_whole = own.as_ref().is_ok_and(|url| !url.scheme.is_empty() && url.has_host);
     let parsed = if is_whole { own } else { url::parse(&format!("http://{value}")).or(own) };
     let Ok(parsed) = parsed else {
-        notes.push(format!("{told} is no URL: containerd passes over it and goes without a proxy"));
+        notes.push(format!("{told} is no URL and is passed over: requests go without a proxy"));
         return None;
     };
     let has_own_scheme = value.contains("://");
@@ -234,9 +234,9 @@ fn as_go_reads(value: &str, told: String, notes: &mut Vec<String>) -> Option<Pro
     let proxy = Proxy::of(parsed, told);
     let Proxy { told, host, .. } = &proxy;
     if !is_whole && has_own_scheme {
-        notes.push(format!("{told} is no URL: containerd takes `{host}` for the proxy's host"));
+        notes.push(format!("{told} is no URL: `{host}` is taken for the proxy's host"));
     } else if is_odd {
-        notes.push(format!("{told} has an unknown scheme: containerd speaks HTTP to it"));
+        notes.push(format!("{told} has an unknown scheme: HTTP is spoken to the proxy"));
     }
     if proxy.port == 0 {
         notes.push(format!("{told} has no port that can be connected to: every request through it fails"));

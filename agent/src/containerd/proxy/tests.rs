@@ -61,9 +61,9 @@ fn user_and_password_are_read_and_never_shown() {
 #[test]
 fn odd_values_do_what_go_does_and_are_noted() {
     for (value, expect, note) in [
-        ("http://a b:1", "http://http:80", "takes `http`"),
+        ("http://a b:1", "http://http:80", "`http` is taken"),
         ("proxy:x", "http://localhost:0", "every request"),
-        ("http://p%zz:1", "direct", "goes without a proxy"),
+        ("http://p%zz:1", "direct", "go without a proxy"),
         ("ftp://proxy:21", "http://proxy:21", "unknown scheme"),
         ("http://proxy:99999", "http://proxy:0", "every request"),
         (":3128", "http://localhost:3128", ""),

@@ -9,7 +9,7 @@ use super::script::{Act, Script, elsewhere, elsewhere_with, elsewhere_within, sa
 use super::{
     Answer, Ask, Base, Conversation, Elsewhere, FindingError, MAX_BODY, Proxied, Trip, Url, is_same_party,
 };
-use crate::classify::{http, os};
+use crate::classify::{http, os, proxy};
 use crate::model::Finding;
 use crate::stages::Stop;
 
@@ -188,7 +188,7 @@ async fn a_mirror_is_asked_below_its_own_path_and_told_for_whom() {
 
 #[tokio::test]
 async fn a_proxy_that_passes_on_is_told_the_whole_url_and_who_asks() {
-    let refusal = Finding::new(http::proxy_refused(), "it wants a password");
+    let refusal = Finding::new(proxy::failed(), "it wants a password");
     let shown = Proxied { authorization: Some(HeaderValue::from_static("Basic YTpi")), refusal };
     let head = asked_at(|base| Base { proxied: Some(shown), ..base }).await;
     assert!(head.starts_with("HEAD http://127.0.0.1:"), "{head}");
@@ -278,23 +278,6 @@ async fn no_connection_in_time_is_not_a_slow_answer() {
     assert_eq!(finding.cause, http::no_connection_in_time(), "{}", finding.text);
     assert_eq!(finding.place, "auth.test");
     assert!(!finding.text.contains("sig"), "{}", finding.text);
-}
-
-#[tokio::test]
-async fn a_proxy_that_refuses_the_tunnel_is_the_proxys_fault() {
-    for status in ["403 Forbidden", "407 Proxy Authentication Required", "502 Bad Gateway"] {
-        let proxy = Script::play(vec![say(status, "", "")]).await;
-        let through = reqwest::Proxy::all(proxy.url()).unwrap();
-        let finding =
-            trouble(&elsewhere_with(AGES, |builder| builder.proxy(through)), "https://auth.test/").await;
-        assert_eq!(finding.cause, http::proxy_refused(), "{}", finding.text);
-        assert_eq!(proxy.lines(), ["CONNECT auth.test:443"]);
-    }
-    let gone = Script::play(vec![]).await.url();
-    let through = reqwest::Proxy::all(gone).unwrap();
-    let finding =
-        trouble(&elsewhere_with(AGES, |builder| builder.proxy(through)), "https://auth.test/").await;
-    assert_eq!(finding.cause, http::proxy_refused(), "{}", finding.text);
 }
 
 #[tokio::test]

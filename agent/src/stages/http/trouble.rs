@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 
-use crate::classify::{http, os, tls};
+use crate::classify::{http, os, proxy, tls};
 use crate::model::{Cause, Finding};
 
 /// A finding that travels through a library as an error: the walk's resolver gives it to reqwest, and [`finding`] takes
@@ -37,7 +37,7 @@ pub fn finding(error: &(dyn Error + 'static), doing: &str, place: &str) -> Findi
 fn cause(chain: &[&(dyn Error + 'static)]) -> Cause {
     // hyper-util's error of a tunnel has no public type. Whatever is below it happened between us and the proxy.
     if chain.iter().any(|error| error.to_string().starts_with("tunnel error")) {
-        return http::proxy_refused();
+        return proxy::failed();
     }
     let typed = chain.iter().rev().find_map(|error| {
         if let Some(error) = error.downcast_ref::<rustls::Error>() {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{about, authorization, broken};
-use crate::classify::{http, proxy as classify};
+use crate::classify::proxy as classify;
 use crate::containerd::proxy::Proxy;
 use crate::model::{Finding, text};
 use crate::stages::http::Io;
@@ -117,7 +117,7 @@ fn refused(proxy: &Proxy, target: &str, head: &Head, page: &str) -> Finding {
     };
     // Squid says more in a field than in its page.
     let own = head.values("x-squid-error").next().map(|error| format!(": {error}"));
-    let tail = own.unwrap_or_else(|| http::words(page).tail());
+    let tail = own.unwrap_or_else(|| refused.page_words(page));
     let finding = about(proxy, refused.words(target) + &tail);
     match refused.hint() {
         Some(hint) => finding.hint(hint),

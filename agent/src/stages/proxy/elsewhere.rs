@@ -45,9 +45,7 @@ pub fn finding(error: &(dyn Error + 'static), doing: &str, url: &Url, rules: &Pr
         authority(url.host_str().unwrap_or_default(), url.port_or_known_default().unwrap_or_default());
     match whose(error, proxy, is_tls) {
         Whose::Way => as_proxys(found, proxy),
-        Whose::Tunnel(words) if words.contains("authorization required") => {
-            demands_user(proxy, "Proxy Authentication Required", &target)
-        }
+        Whose::Tunnel(words) if words.contains("authorization required") => demands_user(proxy, &target),
         Whose::Tunnel(words) => about(proxy, format!("refuses a tunnel to {target}: {words}")),
         Whose::Silence => about(proxy, format!("made no connection to {target} in time")),
         Whose::Host => super::beyond(found, proxy),

@@ -10,20 +10,33 @@ mod tests;
 
 use std::fmt::Display;
 use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, SystemTime};
 
 use ::http::HeaderValue;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use tokio::time::Instant;
 
 use super::http::Io;
 use super::tls::{self, Trust};
-use super::{Checked, Pass, Seen, Stop};
+use super::{Checked, Pass, Seen, Stop, tcp};
 use crate::classify::proxy as classify;
-use crate::containerd::proxy::{Proxy, ProxyScheme};
+use crate::containerd::proxy::{Proxy, ProxyRules, ProxyScheme};
 use crate::model::Finding;
 
 pub use elsewhere::{finding, for_reqwest};
+
+/// Whom a proxy is to lead to.
+#[derive(Clone, Copy, Debug)]
+pub struct Target<'a> {
+    /// The endpoint's host.
+    pub host: &'a str,
+    /// Its port.
+    pub port: u16,
+    /// Whether TLS is spoken to it.
+    pub tls: bool,
+}
 
 /// Whether the proxy passes requests on that name the whole URL (RFC 9112 section 3.2.2) with [`authorization`] on each,
 /// instead of making a tunnel: plain HTTP over HTTP proxies.
@@ -38,6 +51,32 @@ pub fn authorization(proxy: &Proxy) -> Option<HeaderValue> {
     let mut value = HeaderValue::from_str(&format!("Basic {}", STANDARD.encode(pair))).ok()?;
     value.set_sensitive(true);
     Some(value)
+}
+
+/// Connects to the proxy at one of `addresses`, and goes on to the endpoint: over the stream that comes of it, TLS is
+/// spoken to the endpoint, or plain HTTP, in the form that [`passes_on`] says. All within `limit`.
+///
+/// # Errors
+/// As [`tunnel`].
+pub async fn dial(
+    addresses: &[IpAddr],
+    proxy: &Proxy,
+    target: Target<'_>,
+    trust: &Trust,
+    limit: Duration,
+) -> Checked<(Box<dyn Io>, SocketAddr)> {
+    let begun = Instant::now();
+    let connected = on_the_way(tcp::connect(addresses, proxy.port, limit).await, proxy)?;
+    let (stream, peer) = (Box::new(connected.product.stream), connected.product.peer);
+    let rest = limit.saturating_sub(begun.elapsed());
+    let ended = match passes_on(proxy, target.tls) {
+        true => greet(stream, proxy, trust, rest).await,
+        false => tunnel(stream, proxy, target.host, target.port, trust, rest).await,
+    };
+    let pass = ended?;
+    let detail = format!("{}; {}", connected.seen.detail, pass.seen.detail);
+    let seen = Seen { detail, ..connected.seen };
+    Ok(Pass::new((pass.product, peer), seen).warn(connected.warning.or(pass.warning)))
 }
 
 /// Makes a tunnel to `host:port` over `stream`, which leads to the proxy. An HTTPS proxy is shaken hands with first, by
@@ -120,10 +159,20 @@ pub fn beyond(finding: Finding, proxy: &Proxy) -> Finding {
     finding.hint(hint.trim_end_matches(" Else: "))
 }
 
-/// What a registry's answer 407 on plain HTTP means: it is the proxy's, which passes requests on.
-pub fn demands_user(proxy: &Proxy, reason: &str, target: &str) -> Finding {
+/// What the answer 407 means, also to plain HTTP: it is the proxy's own.
+pub fn demands_user(proxy: &Proxy, target: &str) -> Finding {
+    let reason = "Proxy Authentication Required";
     let refused = classify::NoTunnel { status: 407, reason, asks_for: &[], has_user: proxy.user.is_some() };
-    about(proxy, refused.words(target)).hint(refused.hint().unwrap_or_default())
+    let finding = about(proxy, refused.words(target));
+    match refused.hint() {
+        Some(hint) => finding.hint(hint),
+        None => finding,
+    }
+}
+
+/// The first oddity of the rules' variables, for a warning: it may be that no proxy is used, or another.
+pub fn odd(rules: &ProxyRules) -> Option<Finding> {
+    rules.notes().first().map(|note| classify::odd(note))
 }
 
 async fn secured(stream: Box<dyn Io>, proxy: &Proxy, trust: &Trust) -> Checked<Box<dyn Io>> {

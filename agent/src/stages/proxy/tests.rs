@@ -112,9 +112,9 @@ async fn a_refused_tunnel_is_told_with_the_proxys_words() {
 async fn a_407_tells_whether_a_user_was_sent() {
     let demands =
         "HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Basic realm=\"x\"\r\n\r\n";
-    let without = "demands a user and password for a tunnel to quay.io:443, and its URL has none: 407 Proxy Authentication Required";
+    let without = "demands a user and password for quay.io:443, and its URL has none: 407 Proxy Authentication Required";
     check_refused(HTTP, demands, without, "Write user and password").await;
-    let with = "refuses the user and password of its URL for a tunnel to quay.io:443: 407 Proxy Authentication Required";
+    let with = "refuses the user and password of its URL for quay.io:443: 407 Proxy Authentication Required";
     check_refused(WITH_USER, demands, with, "Correct the user").await;
     let ntlm = demands.replace("Basic realm=\"x\"", "NTLM");
     check_refused(WITH_USER, &ntlm, with, "asks for NTLM; containerd speaks only Basic").await;
@@ -349,11 +349,7 @@ async fn what_the_proxy_refuses_reqwest_is_the_proxys() {
     let demands = always(b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n").await;
     let found = ask_elsewhere(&format!("http://{demands}"), "https://auth.test/token").await;
     assert_eq!((found.cause.label(), found.place.as_str()), ("proxy_failed", demands.as_str()));
-    assert!(
-        found.text.contains("demands a user and password for a tunnel to auth.test:443"),
-        "{}",
-        found.text
-    );
+    assert!(found.text.contains("demands a user and password for auth.test:443"), "{}", found.text);
     let forbids = always(b"HTTP/1.1 403 Forbidden\r\n\r\n").await;
     let found = ask_elsewhere(&format!("http://{forbids}"), "https://auth.test/token").await;
     assert_eq!((found.cause.label(), found.place.as_str()), ("proxy_failed", forbids.as_str()));

@@ -32,7 +32,7 @@ pub(super) const PROXY: &[Rule] = &[
         &["<url> : {forbidden|bad gateway|service unavailable|gateway timeout|gateway time-out|method \
              not allowed|not found|bad request|internal server error|precondition failed|temporary \
              redirect|found|access denied|blocked|not allowed|filtered|connection established|request \
-             timeout} $"],
+             timeout|unauthorized|access violation|unable to connect} $"],
     )
     .also(&[Cause::AccessDenied, Cause::Unavailable]),
 ];
