@@ -5,6 +5,7 @@ use std::error::Error;
 pub mod binary;
 pub mod config;
 pub mod expect;
+pub mod hosts;
 pub mod http;
 pub mod metrics;
 pub mod record;

@@ -1,11 +1,10 @@
 //! Addresses of one scenario's own, so that scenarios run side by side with the real port numbers.
 
-use std::cell::Cell;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr, UnixListener};
 use std::process::{self, Command};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 
 use crate::Fallible;
 
@@ -14,7 +13,7 @@ use crate::Fallible;
 #[derive(Debug)]
 pub struct Block {
     prefix: [u8; 3],
-    next: Cell<u8>,
+    next: AtomicU8,
     _held: UnixListener,
 }
 
@@ -31,7 +30,7 @@ impl Block {
             let (a, b) = (64 + u8::try_from(n / 256)?, u8::try_from(n % 256)?);
             let name = SocketAddr::from_abstract_name(format!("pullscope-tests-127.{a}.{b}"))?;
             if let Ok(held) = UnixListener::bind_addr(&name) {
-                return Ok(Block { prefix: [127, a, b], next: Cell::new(1), _held: held });
+                return Ok(Block { prefix: [127, a, b], next: AtomicU8::new(1), _held: held });
             }
         }
         Err("every block of loopback addresses is taken".into())
@@ -39,8 +38,9 @@ impl Block {
 
     /// The next address of the block; nothing listens on it yet.
     pub fn next(&self) -> Ipv4Addr {
-        let last = self.next.get();
-        self.next.set(last.checked_add(1).expect("no scenario needs 255 addresses"));
+        let last = self.next.fetch_add(1, Ordering::Relaxed);
+        // Never the last: the counter would begin anew.
+        assert_ne!(last, u8::MAX, "no scenario needs 255 addresses");
         let [a, b, c] = self.prefix;
         Ipv4Addr::new(a, b, c, last)
     }

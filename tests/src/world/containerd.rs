@@ -10,46 +10,84 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use super::cri::Cri;
+use super::image;
 use super::process::{self, PATIENCE, Process};
+use super::release::{Release, Version};
 use crate::Fallible;
 
 /// A running containerd.
 #[derive(Debug)]
 pub struct Containerd {
     process: Process,
+    release: Release,
     home: PathBuf,
     root: PathBuf,
 }
 
+/// Which containerd is to be started, and with what.
+#[derive(Debug)]
+pub struct Plan<'a> {
+    /// The program.
+    pub release: &'a Release,
+    /// Where its files are: configuration, state, sockets, log.
+    pub home: &'a Path,
+    /// Where its data is.
+    pub root: &'a Path,
+    /// What it is told of registries.
+    pub registry: Registry<'a>,
+    /// Its name servers.
+    pub resolv_conf: &'a Path,
+    /// These variables in its environment.
+    pub environment: &'a [(String, String)],
+}
+
+/// What containerd's configuration says of registries.
+#[derive(Clone, Copy, Debug)]
+pub enum Registry<'a> {
+    /// The folder with their hosts.toml.
+    Certs(&'a Path),
+    /// These lines of TOML. In front stands the heading that [`registry_table`] names.
+    Lines(&'a str),
+}
+
 impl Containerd {
-    /// Starts one with its files in `home`, its data in `root`, its registry hosts in `certs`, these name servers, and
-    /// these variables in its environment.
-    pub fn start(
-        home: &Path,
-        root: &Path,
-        certs: &Path,
-        resolv_conf: &Path,
-        environment: &[(String, String)],
-    ) -> Fallible<Containerd> {
+    /// Starts one, and waits until its CRI answers, or it is clear that it has none.
+    pub fn start(plan: &Plan<'_>) -> Fallible<Containerd> {
+        let home = plan.home;
         fs::create_dir_all(home)?;
-        fs::write(home.join("config.toml"), configuration(home, root, certs))?;
+        fs::write(home.join("config.toml"), configuration(plan))?;
         let script = format!(
             "mount --bind {} /etc/resolv.conf && exec {} --config {}",
-            resolv_conf.display(),
-            program(),
+            plan.resolv_conf.display(),
+            plan.release.program.display(),
             home.join("config.toml").display()
         );
-        let variables: Vec<_> = environment.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let variables: Vec<_> =
+            plan.environment.iter().map(|(name, value)| format!("{name}={value}")).collect();
         let mut args: Vec<&str> = variables.iter().map(String::as_str).collect();
         args.extend(["unshare", "--mount", "--propagation", "private", "sh", "-c", &script]);
         let mut process = Process::start("containerd", home, "env", &args)?;
-        let (socket, log) = (home.join("c.sock"), home.join("containerd.log"));
-        // The CRI answers "not initialized yet" until its last part has started.
-        process.wait_until("socket and CRI", || {
-            UnixStream::connect(&socket).is_ok()
-                && fs::read_to_string(&log).is_ok_and(|said| said.contains("Start streaming server"))
+        let socket = home.join("c.sock");
+        let mut cri = None;
+        process.wait_until("CRI", || {
+            if cri.is_none() && UnixStream::connect(&socket).is_ok() {
+                cri = Cri::connect(&socket).ok();
+            }
+            cri.as_ref().is_some_and(Cri::is_settled)
         })?;
-        Ok(Containerd { process, home: home.to_owned(), root: root.to_owned() })
+        let (home, root) = (home.to_owned(), plan.root.to_owned());
+        Ok(Containerd { process, release: plan.release.clone(), home, root })
+    }
+
+    /// Which it is.
+    pub fn version(&self) -> Version {
+        self.release.version
+    }
+
+    /// Its process, in whose mount namespace it sees its files.
+    pub fn pid(&self) -> u32 {
+        self.process.id()
     }
 
     /// Its gRPC socket.
@@ -75,8 +113,9 @@ impl Containerd {
     /// Runs `ctr` as the kubelet's images see it, with the name servers of this containerd.
     pub fn ctr(&self, args: &[&str]) -> Fallible<String> {
         let (pid, socket) = (self.process.id().to_string(), self.socket());
+        let ctr = self.release.ctr.to_string_lossy();
         let head =
-            ["--target", &pid, "--mount", "ctr", "--address", &socket.to_string_lossy(), "-n", "k8s.io"];
+            ["--target", &pid, "--mount", &*ctr, "--address", &socket.to_string_lossy(), "-n", "k8s.io"];
         process::run("nsenter", &[&head, args].concat())
     }
 
@@ -137,17 +176,19 @@ impl Containerd {
     }
 }
 
-/// The program: `PULLSCOPE_CONTAINERD` names another than the one on the search path, as for its texts to be recorded.
-fn program() -> String {
-    std::env::var("PULLSCOPE_CONTAINERD").unwrap_or_else(|_| "containerd".to_owned())
+/// The table of its configuration in which containerd is told of registries.
+pub fn registry_table(version: Version) -> &'static str {
+    match version {
+        Version::V1_6 | Version::V1_7 => r#"plugins."io.containerd.grpc.v1.cri".registry"#,
+        Version::V2_1 => r#"plugins."io.containerd.cri.v1.images".registry"#,
+    }
 }
 
-fn configuration(home: &Path, root: &Path, certs: &Path) -> String {
-    let (home, root, certs) = (home.display(), root.display(), certs.display());
+fn configuration(plan: &Plan<'_>) -> String {
+    let (home, root, snapshotter) = (plan.home.display(), plan.root.display(), snapshotter());
     // Without `opt` nothing is made outside of our directories. `restrict_oom_score_adj` lets it start in a container.
-    format!(
-        r#"version = 2
-root = "{root}"
+    let common = format!(
+        r#"root = "{root}"
 state = "{home}/state"
 disabled_plugins = [
   "io.containerd.internal.v1.opt",
@@ -162,16 +203,44 @@ address = "{home}/c.sock"
 address = "{home}/c.ttrpc"
 [plugins."io.containerd.grpc.v1.cri"]
 disable_tcp_service = true
-restrict_oom_score_adj = true
+"#
+    );
+    let (version, cri) = match plan.release.version {
+        Version::V1_6 | Version::V1_7 => (
+            2,
+            format!(
+                r#"restrict_oom_score_adj = true
 [plugins."io.containerd.grpc.v1.cri".cni]
 conf_dir = "{home}/cni"
 [plugins."io.containerd.grpc.v1.cri".containerd]
 snapshotter = "{snapshotter}"
-[plugins."io.containerd.grpc.v1.cri".registry]
-config_path = "{certs}"
+"#
+            ),
+        ),
+        // The CRI pulls through the Transfer service, which unpacks for no other snapshotter than its own.
+        Version::V2_1 => (
+            3,
+            format!(
+                r#"[plugins."io.containerd.cri.v1.runtime"]
+restrict_oom_score_adj = true
+[plugins."io.containerd.cri.v1.runtime".cni]
+conf_dir = "{home}/cni"
+[plugins."io.containerd.cri.v1.images"]
+snapshotter = "{snapshotter}"
+[[plugins."io.containerd.transfer.v1.local".unpack_config]]
+platform = "linux/{}"
+snapshotter = "{snapshotter}"
 "#,
-        snapshotter = snapshotter()
-    )
+                image::architecture()
+            ),
+        ),
+    };
+    let table = registry_table(plan.release.version);
+    let registry = match plan.registry {
+        Registry::Certs(certs) => format!("config_path = \"{}\"", certs.display()),
+        Registry::Lines(lines) => lines.to_owned(),
+    };
+    format!("version = {version}\n{common}{cri}[{table}]\n{registry}\n")
 }
 
 /// `overlayfs`, as on any node; `native` where the temporary directory is itself an overlay, which cannot carry one.

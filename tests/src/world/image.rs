@@ -18,9 +18,25 @@ const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 
+/// What a registry holds of an image, by digest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Digests {
+    /// Of the manifest.
+    pub manifest: String,
+    /// Of the configuration.
+    pub config: String,
+    /// Of the only layer.
+    pub layer: String,
+}
+
 /// Pushes the image to a registry that speaks plain HTTP and asks for nothing.
 pub fn push(registry: SocketAddr) -> Fallible<()> {
-    let tar = tar_of("hello", b"pullscope\n");
+    push_as(registry, REPOSITORY, &TAGS, "pullscope\n").map(drop)
+}
+
+/// Pushes an image of one small file with this text: another text makes another image, with no blob in common.
+pub fn push_as(registry: SocketAddr, repository: &str, tags: &[&str], text: &str) -> Fallible<Digests> {
+    let tar = tar_of("hello", text.as_bytes());
     let layer = gzip(&tar)?;
     let config = serde_json::to_vec(&json!({
         "created": "2020-01-01T00:00:00Z",
@@ -37,19 +53,19 @@ pub fn push(registry: SocketAddr) -> Fallible<()> {
         "layers": [{"mediaType": LAYER, "digest": digest(&layer), "size": layer.len()}],
     }))?;
     for blob in [&layer, &config] {
-        put_blob(registry, blob)?;
+        put_blob(registry, repository, blob)?;
     }
-    for tag in TAGS {
-        let path = format!("/v2/{REPOSITORY}/manifests/{tag}");
+    for tag in tags {
+        let path = format!("/v2/{repository}/manifests/{tag}");
         let answer = http::request(registry, "PUT", &path, &[("Content-Type", MANIFEST)], &manifest)?;
         answer.expect_status(201, &path)?;
     }
-    Ok(())
+    Ok(Digests { manifest: digest(&manifest), config: digest(&config), layer: digest(&layer) })
 }
 
 /// A monolithic upload: POST for a place, PUT with the digest (OCI distribution 1.0, "POST then PUT").
-fn put_blob(registry: SocketAddr, blob: &[u8]) -> Fallible<()> {
-    let path = format!("/v2/{REPOSITORY}/blobs/uploads/");
+fn put_blob(registry: SocketAddr, repository: &str, blob: &[u8]) -> Fallible<()> {
+    let path = format!("/v2/{repository}/blobs/uploads/");
     let begun = http::request(registry, "POST", &path, &[], b"")?;
     begun.expect_status(202, &path)?;
     let location = begun.header("location").ok_or("an upload without a Location")?;
@@ -70,7 +86,7 @@ pub fn digest(bytes: &[u8]) -> String {
 }
 
 /// This machine's architecture in Go's words, as images name it.
-fn architecture() -> &'static str {
+pub fn architecture() -> &'static str {
     match std::env::consts::ARCH {
         "x86_64" => "amd64",
         "aarch64" => "arm64",

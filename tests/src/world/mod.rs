@@ -9,9 +9,10 @@ use pullscope::model::text;
 use tempfile::TempDir;
 
 use self::address::{Block, V6};
-use self::containerd::{Containerd, Impostor};
+use self::containerd::{Containerd, Impostor, Plan, Registry};
 use self::process::Process;
 use self::raw::Blackhole;
+use self::release::Release;
 use self::tls::{Authority, Identity};
 use self::token::Signer;
 use crate::scenario::{self, Auth, ServerKind};
@@ -19,6 +20,7 @@ use crate::{Fallible, PASSWORD, USER};
 
 pub mod address;
 pub mod containerd;
+pub mod cri;
 pub mod disk;
 pub mod dns;
 pub mod image;
@@ -26,7 +28,9 @@ pub mod nginx;
 pub mod process;
 pub mod proxy;
 pub mod raw;
+pub mod recorder;
 pub mod registry;
+pub mod release;
 pub mod tls;
 pub mod token;
 
@@ -47,7 +51,16 @@ impl Bench {
             let (home, resolv_conf) = (dir.join("containerd"), dir.join("resolv.conf"));
             fs::write(&resolv_conf, "# nothing is pulled here\n")?;
             let certs = home.join("certs.d");
-            bench.idle = Some(Containerd::start(&home, &home.join("root"), &certs, &resolv_conf, &[])?);
+            let release = Release::installed()?;
+            let plan = Plan {
+                release: &release,
+                home: &home,
+                root: &home.join("root"),
+                registry: Registry::Certs(&certs),
+                resolv_conf: &resolv_conf,
+                environment: &[],
+            };
+            bench.idle = Some(Containerd::start(&plan)?);
         }
         Ok(bench)
     }
@@ -389,8 +402,14 @@ impl World {
                 self._mount = spec.disk.map(|fault| disk::Mount::prepare(fault, &root)).transpose()?;
                 let environment: Vec<_> =
                     spec.environment.iter().map(|(name, text)| (name.clone(), self.variable(text))).collect();
-                let mut own =
-                    Containerd::start(&home, &root, &self.certs(), &self.resolv_conf(), &environment)?;
+                let mut own = Containerd::start(&Plan {
+                    release: &Release::installed()?,
+                    home: &home,
+                    root: &root,
+                    registry: Registry::Certs(&self.certs()),
+                    resolv_conf: &self.resolv_conf(),
+                    environment: &environment,
+                })?;
                 for image in &spec.present {
                     own.pull(image, &self.certs())?;
                 }

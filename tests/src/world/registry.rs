@@ -60,8 +60,18 @@ pub fn start(
 
 /// Fills a storage directory with the test image, by a registry that runs for just so long.
 pub fn fill(dir: &Path, storage: &Path, address: SocketAddr) -> Fallible<()> {
+    fill_with(dir, storage, address, image::push)
+}
+
+/// Fills a storage directory with what is pushed.
+pub fn fill_with<T>(
+    dir: &Path,
+    storage: &Path,
+    address: SocketAddr,
+    push: impl FnOnce(SocketAddr) -> Fallible<T>,
+) -> Fallible<T> {
     let _registry = run("filler", dir, storage, address, &format!("http:\n  addr: {address}\n"))?;
-    image::push(address)
+    push(address)
 }
 
 fn run(name: &str, dir: &Path, storage: &Path, address: SocketAddr, rest: &str) -> Fallible<Process> {

@@ -8,9 +8,11 @@ use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose,
 };
-use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
+use rustls::{RootCertStore, ServerConfig};
 use serde::Deserialize;
 use time::{Duration, OffsetDateTime};
 
@@ -59,12 +61,27 @@ pub struct Identity {
 impl Identity {
     /// The same for a server of our own.
     pub fn server_config(&self) -> Fallible<Arc<ServerConfig>> {
+        self.serving(WebPkiClientVerifier::no_client_auth())
+    }
+
+    /// The same for a server that lets nobody in without a certificate under these roots (a PEM file).
+    pub fn server_config_for(&self, roots: &Path) -> Fallible<Arc<ServerConfig>> {
+        let mut store = RootCertStore::empty();
+        for root in CertificateDer::pem_file_iter(roots)? {
+            store.add(root?)?;
+        }
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(store), provider).build()?;
+        self.serving(verifier)
+    }
+
+    fn serving(&self, clients: Arc<dyn ClientCertVerifier>) -> Fallible<Arc<ServerConfig>> {
         let chain = CertificateDer::pem_file_iter(&self.chain)?.collect::<Result<Vec<_>, _>>()?;
         let key = PrivateKeyDer::from_pem_file(&self.key)?;
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
-            .with_no_client_auth()
+            .with_client_cert_verifier(clients)
             .with_single_cert(chain, key)?;
         Ok(Arc::new(config))
     }
@@ -154,6 +171,20 @@ impl Authority {
         fs::write(&identity.chain, chain)?;
         fs::write(&identity.key, key.serialize_pem())?;
         Ok(Some(identity))
+    }
+
+    /// Makes what a client shows.
+    pub fn issue_client(&self, name: &str) -> Fallible<Identity> {
+        let mut leaf = leaf_params(name, Days::year())?;
+        leaf.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        let key = KeyPair::generate()?;
+        let identity = Identity {
+            chain: self.dir.join(format!("{name}.pem")),
+            key: self.dir.join(format!("{name}.key")),
+        };
+        fs::write(&identity.chain, leaf.signed_by(&key, &self.root)?.pem())?;
+        fs::write(&identity.key, key.serialize_pem())?;
+        Ok(identity)
     }
 
     fn write_trusted(&self) -> Fallible<()> {

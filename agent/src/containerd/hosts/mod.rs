@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use self::document::{Fate, Refused};
 use self::folder::Found;
 use self::host::Host;
-use super::{Bite, Fault, Generation, Told, Way};
+use super::{Bite, Capabilities, Fault, Generation, Told, Way};
 use crate::model::{RegistryName, Role, text};
 
 pub use self::lint::lint;
@@ -89,6 +89,10 @@ pub fn way(registry: &RegistryName, told: &Told, plain_http: bool, files: &Files
         }
     }
     for endpoint in &mut way.endpoints {
+        // containerd 1 puts its own User-Agent in front, and Go sends only one (measured on 1.6.20 and 1.7.24).
+        if told.generation != Generation::V2 {
+            endpoint.headers.retain(|(name, _)| !name.eq_ignore_ascii_case("user-agent"));
+        }
         let mut headers = told.legacy.headers.clone();
         headers.append(&mut endpoint.headers);
         endpoint.headers = headers;
@@ -247,9 +251,12 @@ fn add(
             let text = format!("containerd cannot ask `{}`: {why}", host.named);
             fault(host.source.line, Path::new(&told.from), text, Bite::Ignored);
         }
-        Ok(endpoint) if endpoint.can.pull => way.endpoints.push(endpoint),
-        // Neither a tag nor a blob is ever asked of it.
-        Ok(_) => {}
+        // Every host of the file is asked for content by digest, whatever it is said to be capable of; a tag is asked
+        // of those that can do both (measured on 1.6.20, 1.7.24 and 2.1.9 by the table of hosts in tests).
+        Ok(mut endpoint) => {
+            endpoint.can = Capabilities { pull: true, resolve: endpoint.can.pull && endpoint.can.resolve };
+            way.endpoints.push(endpoint);
+        }
     }
     Ok(())
 }

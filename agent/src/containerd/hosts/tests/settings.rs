@@ -14,9 +14,9 @@ fn capabilities_say_what_a_host_is_asked_for() {
     assert_eq!(can("capabilities = []\n"), Some((true, true)));
     assert_eq!(can("capabilities = [\"PULL\", \"Resolve\"]\n"), Some((true, true)));
     assert_eq!(can("capabilities = [\"pull\"]\n"), Some((true, false)));
-    // To ask for a tag containerd wants both.
-    assert_eq!(can("capabilities = [\"resolve\"]\n"), None);
-    assert_eq!(can("capabilities = [\"push\"]\n"), None);
+    // To ask for a tag containerd wants both; for content by digest it asks everyone.
+    assert_eq!(can("capabilities = [\"resolve\"]\n"), Some((true, false)));
+    assert_eq!(can("capabilities = [\"push\"]\n"), Some((true, false)));
 }
 
 #[test]
@@ -34,6 +34,12 @@ fn header_fields_are_sent_but_those_that_go_writes_itself() {
     let shown: Vec<(&str, &str)> =
         headers.iter().map(|(name, value)| (name.as_str(), value.expose())).collect();
     assert_eq!(shown, [("x-a", "1"), ("X-B", "2"), ("X-B", "3")]);
+}
+
+#[test]
+fn a_user_agent_is_only_heeded_by_containerd_2() {
+    let headers = |generation| mirror(generation, "header = {User-Agent = \"x\"}\n").headers.len();
+    assert_eq!([Generation::V1_6, Generation::V1_7, Generation::V2].map(headers), [0, 0, 1]);
 }
 
 #[test]
