@@ -88,6 +88,10 @@ pub async fn run(
     lanes.spawn(keep(beat, fence, evidence.clone(), Arc::clone(&pulse), look));
 
     for target in walker.targets() {
+        if config.pull.fleet_size == 1 {
+            // There is nobody to take turns with.
+            target.grant();
+        }
         let spread = SPREAD.min(config.interval / 2);
         let first = offset(&config.node, target.name().as_str(), spread);
         let beat = Beat { first, period: config.interval, retry: config.interval };
@@ -105,6 +109,8 @@ pub async fn run(
             let beat = pull_beat(&config.pull, &config.node, target.name().as_str(), first);
             let (walker, target, stop) = (Arc::clone(&walker), Arc::clone(target), stop.clone());
             let look = move || {
+                // This node's turn: what it may spend holds for the next wire lane, too.
+                target.grant();
                 let pull = Arc::clone(&walker).pull(Arc::clone(&target), stopped(stop.clone()));
                 async move { Some(pull.await) }
             };

@@ -231,6 +231,10 @@ fn check_registry(seen: &Value, expected: &Registry, world: &World, wrong: &mut 
             wrong.unless(seen.contains(words), || format!("{what} advice: {seen:?} without {words:?}"));
         }
     }
+    for words in &expected.advice {
+        let seen = text(&seen["verdict"]["advice"]);
+        wrong.unless(seen.contains(words.as_str()), || format!("{what} advice: {seen:?} without {words:?}"));
+    }
     let endpoints = seen["endpoints"].as_array().into_iter().flatten();
     match endpoints.clone().find(|endpoint| endpoint["role"] == "registry") {
         Some(endpoint) => check_stages(what, &endpoint["stages"], &expected.stages, wrong),

@@ -12,8 +12,10 @@ pub enum Asked {
     Ping,
     /// A token, of the token service.
     Token,
-    /// A manifest.
+    /// A manifest, by its tag or digest.
     Manifest,
+    /// What the registry itself has named by its digest: a layer, a configuration, an image of an index.
+    Blob,
 }
 
 /// A refusal, as far as its meaning depends on it.
@@ -51,16 +53,18 @@ pub fn cause(refusal: &Refusal<'_>) -> Cause {
         // Token services word a refused credential as 400 (OAuth2's invalid_grant), 401 or 403.
         (400 | 401 | 403, Asked::Token) => credentials(refusal.credentials),
         (401, Asked::Manifest) => unauthorized(refusal, code),
-        (401, Asked::Ping) => credentials(refusal.credentials),
+        (401, Asked::Ping | Asked::Blob) => credentials(refusal.credentials),
         (403 | 451, _) => Cause::AccessDenied,
         (404, Asked::Manifest) if code.eq_ignore_ascii_case("NAME_UNKNOWN") => Cause::RepositoryNotFound,
         (404, Asked::Manifest) => Cause::ManifestNotFound,
         (400, Asked::Manifest) if is_one_of(code, &["NAME_INVALID", "TAG_INVALID", "DIGEST_INVALID"]) => {
             Cause::InvalidReference
         }
+        // It was named a moment ago; 416: it is shorter than its name says.
+        (404 | 410 | 416, Asked::Blob) => Cause::ContentInvalid,
         (_, Asked::Ping | Asked::Token) => Cause::NotARegistry,
-        (300..=399, Asked::Manifest) => Cause::NotARegistry,
-        (_, Asked::Manifest) => Cause::Unknown,
+        (200..=399, Asked::Manifest | Asked::Blob) => Cause::NotARegistry,
+        (_, Asked::Manifest | Asked::Blob) => Cause::Unknown,
     }
 }
 
@@ -129,6 +133,26 @@ pub const fn unsupported_manifest() -> Cause {
     Cause::UnsupportedManifest
 }
 
+/// The index has nothing for this node.
+pub const fn wrong_platform() -> Cause {
+    Cause::PlatformMismatch
+}
+
+/// The bytes are not what their digest or their size says.
+pub const fn bad_content() -> Cause {
+    Cause::ContentInvalid
+}
+
+/// The repository is there, or may be, and has no such tag or digest.
+pub fn is_missing_manifest(cause: Cause) -> bool {
+    cause == Cause::ManifestNotFound
+}
+
+/// The registry knows no such repository.
+pub const fn missing_repository() -> Cause {
+    Cause::RepositoryNotFound
+}
+
 /// The digest that the registry announces is none.
 pub const fn bad_digest() -> Cause {
     Cause::ContentInvalid
@@ -180,13 +204,16 @@ pub struct Words {
 }
 
 /// Reads the body of a refusal: the distribution specification's `errors`, OAuth2's `error` and
-/// `error_description` (RFC 6749 section 5.2), Docker Hub's `details`, or plain text. A web page has no words, but its
+/// `error_description` (RFC 6749 section 5.2), Docker Hub's `details`, the XML of blob stores, or plain text. A web page has no words, but its
 /// title tells a TLS port from another.
 pub fn words(body: &str) -> Words {
     let tidy = |message: &str| text::clean(message, MAX_WORDS);
     let Ok(json) = serde_json::from_str::<Value>(body) else {
-        let message = if looks_like_html(body.as_bytes()) { title(body) } else { body };
-        return Words { code: None, message: tidy(message) };
+        return match store_words(body) {
+            Some((code, message)) => Words { code: Some(text::clean(code, 64)), message: tidy(message) },
+            None if looks_like_html(body.as_bytes()) => Words { code: None, message: tidy(title(body)) },
+            None => Words { code: None, message: tidy(body) },
+        };
     };
     let field = |object: &Value, names: &[&str]| {
         names.iter().find_map(|name| object.get(name)?.as_str()).map(str::to_owned)
@@ -199,12 +226,22 @@ pub fn words(body: &str) -> Words {
 
 /// The title of a web page; empty where it has none.
 fn title(page: &str) -> &str {
-    let between = |open: &str, close: &str| {
-        let start = page.find(open)? + open.len();
-        let rest = page.get(start..)?;
-        rest.get(..rest.find(close)?)
-    };
-    between("<title>", "</title>").or_else(|| between("<TITLE>", "</TITLE>")).unwrap_or_default()
+    between(page, "<title>", "</title>").or_else(|| between(page, "<TITLE>", "</TITLE>")).unwrap_or_default()
+}
+
+/// Code and message of S3, and of the stores that speak like it. The rest of that XML repeats the signed request.
+fn store_words(body: &str) -> Option<(&str, &str)> {
+    let error = &body[body.find("<Error>")?..];
+    Some((
+        between(error, "<Code>", "</Code>")?,
+        between(error, "<Message>", "</Message>").unwrap_or_default(),
+    ))
+}
+
+fn between<'a>(text: &'a str, open: &str, close: &str) -> Option<&'a str> {
+    let start = text.find(open)? + open.len();
+    let rest = text.get(start..)?;
+    rest.get(..rest.find(close)?)
 }
 
 impl Words {
@@ -292,8 +329,22 @@ mod tests {
     }
 
     #[test]
+    fn a_blob_that_was_named_and_is_gone_is_the_registrys_fault() {
+        check(404, Asked::Blob, false, Cause::ContentInvalid);
+        check_code(404, Asked::Blob, false, "BLOB_UNKNOWN", Cause::ContentInvalid);
+        check(410, Asked::Blob, false, Cause::ContentInvalid);
+        check(416, Asked::Blob, false, Cause::ContentInvalid);
+        check(401, Asked::Blob, false, Cause::CredentialsMissing);
+        check(401, Asked::Blob, true, Cause::CredentialsRejected);
+        check(403, Asked::Blob, false, Cause::AccessDenied);
+        check(302, Asked::Blob, false, Cause::NotARegistry);
+        check(204, Asked::Blob, false, Cause::NotARegistry);
+        check(400, Asked::Blob, false, Cause::Unknown);
+    }
+
+    #[test]
     fn limits_are_windows_unless_they_speak_of_plans() {
-        for asked in [Asked::Ping, Asked::Token, Asked::Manifest] {
+        for asked in [Asked::Ping, Asked::Token, Asked::Manifest, Asked::Blob] {
             check(429, asked, true, Cause::RateLimited);
         }
         check(402, Asked::Manifest, true, Cause::QuotaExceeded);
@@ -306,7 +357,7 @@ mod tests {
     #[test]
     fn server_errors_are_the_registrys() {
         for status in [500, 501, 502, 503, 504, 520, 599] {
-            for asked in [Asked::Ping, Asked::Token, Asked::Manifest] {
+            for asked in [Asked::Ping, Asked::Token, Asked::Manifest, Asked::Blob] {
                 check(status, asked, true, Cause::Unavailable);
             }
         }
@@ -346,6 +397,13 @@ mod tests {
         );
         assert_eq!(read("Not Authorized\n"), ": Not Authorized");
         assert_eq!(read("<html><head><title>Sign in</title></head>"), ": Sign in");
+        assert_eq!(
+            read(
+                "<?xml version=\"1.0\"?><Error><Code>AccessDenied</Code><Message>Request has expired</Message>\
+                 <StringToSign>GET /x?signature=abc</StringToSign></Error>"
+            ),
+            ": AccessDenied: Request has expired"
+        );
         assert_eq!(read("{}"), "");
         assert_eq!(read("[1,2]"), "");
         assert_eq!(read(""), "");

@@ -7,6 +7,7 @@ pub mod disk;
 pub mod dns;
 pub mod grpc;
 pub mod http;
+pub mod near;
 pub mod os;
 pub mod proxy;
 pub mod text;

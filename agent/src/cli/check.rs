@@ -109,6 +109,8 @@ async fn look(config: &Config, pulls: impl Fn(&RegistryName) -> bool) -> Result<
     let mut wires = JoinSet::new();
     let places = Arc::new(Semaphore::new(WALKS_AT_ONCE));
     for target in walker.targets() {
+        // Who asks once may read the manifest once.
+        target.grant();
         let walk = Arc::clone(&walker).wires(Arc::clone(target), sender.clone());
         let places = Arc::clone(&places);
         wires.spawn(async move {

@@ -147,6 +147,8 @@ pub struct TestImage {
     pub repository: String,
     /// The tag, or the digest where there is one.
     pub target: String,
+    /// What it was called by somebody who named no registry (`nginx`).
+    pub unqualified: Option<String>,
 }
 
 /// Reads and checks a configuration file's text. The files that it names (CA bundles, the docker config) are read

@@ -112,6 +112,7 @@ impl From<&ImageReference> for TestImage {
             reference: image.to_string(),
             repository: image.repository.clone(),
             target: image.target().to_owned(),
+            unqualified: image.unqualified.clone(),
         }
     }
 }

@@ -9,6 +9,7 @@ mod endpoint;
 mod expiry;
 pub mod hosts;
 mod pattern;
+mod platform;
 pub mod provider;
 pub mod proxy;
 mod settings;
@@ -17,5 +18,6 @@ mod tree;
 
 pub use endpoint::{Capabilities, ClientPair, Endpoint, TlsSettings};
 pub use expiry::expiry;
+pub use platform::Platform;
 pub use settings::{Settings, TakenForOne};
 pub use told::{Bite, Fault, Generation, Legacy, LegacyHost, Told, Way};

@@ -34,6 +34,8 @@ pub struct ImageReference {
     pub tag: Option<String>,
     /// The digest (`sha256:…`).
     pub digest: Option<String>,
+    /// What the text calls the repository, where it names no registry (`nginx`).
+    pub unqualified: Option<String>,
 }
 
 /// Why a text is no image reference or registry name.
@@ -76,6 +78,7 @@ impl ImageReference {
         let start = text.len() - rest.len();
         let (name, digest) = cut_at(rest, '@');
         let (path, tag) = cut_at(name, ':');
+        let unqualified = registry.is_none().then(|| path.to_owned());
         let registry = canonical(registry.unwrap_or(DEFAULT_REGISTRY));
         let prefix = if registry == DEFAULT_REGISTRY && !path.contains('/') { OFFICIAL } else { "" };
         check_repository(path, MAX_REPOSITORY - prefix.len()).map_err(|fault| fault.after(start))?;
@@ -90,6 +93,7 @@ impl ImageReference {
             repository: format!("{prefix}{path}"),
             tag: tag.or(if digest.is_none() { Some("latest") } else { None }).map(str::to_owned),
             digest: digest.map(str::to_owned),
+            unqualified,
         })
     }
 

@@ -27,6 +27,9 @@ use tonic::{Request, Response, Status};
 /// The image that a pull brings.
 pub(super) const ID: &str = "sha256:1d";
 const MANIFEST: &str = "sha256:3a";
+/// What every digest reads as.
+pub(super) const MANIFEST_BYTES: &[u8] =
+    br#"{"config":{"digest":"sha256:1d","size":10},"layers":[{"digest":"sha256:1a","size":1000}]}"#;
 
 /// What a pull does.
 #[derive(Clone, Debug)]
@@ -192,8 +195,7 @@ impl Shared {
                 api::InfoResponse { info: Some(info) }.encode_to_vec()
             }
             "content.v1.Content/Read" => {
-                let data = br#"{"config":{"digest":"sha256:1d","size":10},"layers":[{"digest":"sha256:1a","size":1000}]}"#;
-                api::ReadContentResponse { offset: 0, data: data.to_vec() }.encode_to_vec()
+                api::ReadContentResponse { offset: 0, data: MANIFEST_BYTES.to_vec() }.encode_to_vec()
             }
             "images.v1.Images/Get" => {
                 let target = types::Descriptor {

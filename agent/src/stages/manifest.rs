@@ -4,10 +4,20 @@ use http::header::ACCEPT;
 use http::{HeaderMap, HeaderValue, Method};
 
 use super::auth::{self, Authorization, Challenge};
-use super::http::{Answer, Ask, Conversation, Elsewhere, Refused, Trip, Url, is_same_party};
-use super::{Checked, Pass, Seen, Stop, quota};
+use super::http::{
+    Answer, Ask, BODY_PATIENCE, Conversation, Elsewhere, MAX_BODY, Refused, Trip, Url, is_same_party,
+};
+use super::{Checked, Pass, Seen, Stop, digest, quota};
 use crate::classify::http::{self as classify, Asked, Words};
 use crate::model::{Fact, Finding, text};
+
+mod layout;
+mod learn;
+mod tags;
+
+pub use layout::{Blob, Layout};
+pub use learn::{Learnt, Leave, Shelf, Wanted, learn};
+pub use tags::{Nearby, nearby};
 
 /// What containerd accepts, in its order. Without the OCI types docker-registry 2.8 answers 404 for an OCI image.
 const ACCEPTED: &str = "application/vnd.docker.distribution.manifest.v2+json, \
@@ -50,6 +60,10 @@ struct Request<'a> {
     path: String,
     authorization: &'a Authorization,
     elsewhere: &'a Elsewhere,
+    /// The most bytes of the answer that are read.
+    most: usize,
+    /// What a refusal is of.
+    asked: Asked,
 }
 
 /// Asks for the manifest of `repository` at `target`, a tag or digest, by HEAD; by GET only where HEAD is not allowed,
@@ -66,7 +80,8 @@ pub async fn head(
     authorization: &Authorization,
 ) -> Checked<Looked> {
     let path = format!("/v2/{repository}/manifests/{target}");
-    let request = Request { home: c.home().clone(), repository, path, authorization, elsewhere };
+    let (home, asked) = (c.home().clone(), Asked::Manifest);
+    let request = Request { home, repository, path, authorization, elsewhere, most: MAX_BODY, asked };
     let mut answer = request.send(c, Method::HEAD).await?;
     let mut method = Method::HEAD;
     if answer.status == http::StatusCode::METHOD_NOT_ALLOWED {
@@ -98,7 +113,8 @@ impl Request<'_> {
         let mut headers = HeaderMap::new();
         headers.insert(ACCEPT, HeaderValue::from_static(ACCEPTED));
         let authorization = self.authorization.value();
-        let mut ask = Ask::new(method.clone(), &self.path).authorized(authorization);
+        let ask = Ask::new(method.clone(), &self.path).reading(self.most, BODY_PATIENCE);
+        let mut ask = ask.authorized(authorization);
         ask.headers.extend(headers.clone());
         let first = c.send(&ask).await?;
         let trip = Trip { method: method.clone(), headers: headers.clone(), authorization };
@@ -133,11 +149,16 @@ impl Request<'_> {
         let doing = format!("{method} {}", self.path);
         // Another host never saw the credentials.
         let credentials = self.authorization.has_credentials() && self.is_home(answer);
-        let refused = Refused { answer, doing: &doing, asked: Asked::Manifest, credentials, secrets: &[] };
+        let refused = Refused { answer, doing: &doing, asked: self.asked, credentials, secrets: &[] };
         let mut seen = Seen::detail(answer.status_line());
         seen.fact = quota::announced(&answer.headers).map(Fact::Quota);
         Stop::Failed(refused.finding_with(&words), seen)
     }
+}
+
+/// Whether the finding says that the tag or digest is not there, as far as the registry has told.
+pub fn is_missing(finding: &Finding) -> bool {
+    classify::is_missing_manifest(finding.cause)
 }
 
 /// An answer that says it is there: is it something that containerd can pull?
@@ -152,7 +173,7 @@ fn found(answer: &Answer, method: &Method) -> Checked<Looked> {
         return Err(fail(classify::not_a_registry(), "but with a web page"));
     }
     let digest = answer.header("docker-content-digest").filter(|digest| !digest.is_empty());
-    if let Some(digest) = digest.filter(|digest| !is_digest(digest)) {
+    if let Some(digest) = digest.filter(|digest| !digest::is_digest(digest)) {
         let what = format!("but its Docker-Content-Digest is none: {}", text::clean(digest, 80));
         return Err(fail(classify::bad_digest(), &what));
     }
@@ -166,17 +187,6 @@ fn found(answer: &Answer, method: &Method) -> Checked<Looked> {
     let headers = answer.headers.clone();
     let manifest = Manifest { digest: digest.map(str::to_owned), media_type, headers };
     Ok(Pass::new(Looked::Found(manifest), Seen::detail(detail)).warn(warning))
-}
-
-/// Whether this is a digest as containerd takes it (go-digest's three algorithms).
-fn is_digest(text: &str) -> bool {
-    let length = match text.split_once(':') {
-        Some(("sha256", hex)) => (hex, 64),
-        Some(("sha384", hex)) => (hex, 96),
-        Some(("sha512", hex)) => (hex, 128),
-        _ => return false,
-    };
-    length.0.len() == length.1 && length.0.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 #[cfg(test)]

@@ -7,7 +7,10 @@ use crate::classify;
 use crate::model::{Fact, Finding, Reading, Stage};
 
 pub mod auth;
+pub mod blob;
 pub mod clock;
+pub mod dial;
+mod digest;
 pub mod disk;
 pub mod dns;
 #[cfg(test)]

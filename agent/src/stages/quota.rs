@@ -40,7 +40,7 @@ pub fn read(headers: &HeaderMap, credentials: bool) -> Checked<()> {
             Err(Stop::Failed(Finding::new(classify::limit_used_up(), text), seen))
         }
         _ if unused.is_some() => Ok(Pass::new((), seen).warn(unused)),
-        (Some(left), Some(limit)) if left.saturating_mul(LOW_PART) < limit => {
+        _ if is_low(headers) => {
             let text = format!("the registry's pull limit is nearly used up: {}", seen.detail);
             Ok(Pass::new((), seen).warn(Some(Finding::new(classify::limit_used_up(), text))))
         }
@@ -66,8 +66,17 @@ fn is_address(source: &str) -> bool {
     address.parse::<IpAddr>().is_ok()
 }
 
+/// Whether so little is left that it belongs to the pods.
+pub fn is_low(headers: &HeaderMap) -> bool {
+    let quota = announced(headers).unwrap_or_default();
+    match (quota.remaining, quota.limit) {
+        (Some(left), Some(limit)) => left.saturating_mul(LOW_PART) < limit,
+        (left, _) => left == Some(0),
+    }
+}
+
 /// The limit that the fields announce; nothing where none of them says a thing.
-pub(super) fn announced(headers: &HeaderMap) -> Option<Quota> {
+pub fn announced(headers: &HeaderMap) -> Option<Quota> {
     let field = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let either =
         |name: &str| field(name).map(str::to_owned).or_else(|| Some(field(&format!("x-{name}"))?.to_owned()));
@@ -123,6 +132,17 @@ mod tests {
 
     fn check(fields: &[(&'static str, &'static str)], expect: Option<Quota>) {
         assert_eq!(announced(&headers(fields)), expect, "{fields:?}");
+    }
+
+    #[test]
+    fn the_last_fifth_is_low_and_what_is_not_told_is_not() {
+        for (limit, remaining, expect) in
+            [("100", "20", false), ("100", "19", true), ("100", "0", true), ("", "0", true), ("", "", false)]
+        {
+            let fields = [("ratelimit-limit", limit), ("ratelimit-remaining", remaining)];
+            assert_eq!(is_low(&headers(&fields)), expect, "{fields:?}");
+        }
+        assert!(!is_low(&HeaderMap::new()));
     }
 
     #[test]

@@ -6,10 +6,9 @@ use super::reach::Reach;
 use super::target::Target;
 use super::tools::Tools;
 use crate::containerd::credentials::{Candidates, Credentials};
-use crate::stages::auth::{self, Challenge, Granted, Who};
+use crate::stages::auth::{self, Authorization, Challenge, Granted, Who};
 use crate::stages::http::Conversation;
-use crate::stages::manifest::{self, Looked};
-use crate::stages::{Checked, Pass, Seen, Stop};
+use crate::stages::{Checked, Stop};
 
 /// The kubelet's plugins get this share of the auth stage's time: what they do not give in it is told, and the registry
 /// asked without.
@@ -74,9 +73,23 @@ impl Login {
 // === impl Admitted ===
 
 impl Admitted {
-    /// Whether credentials stand behind what was granted.
-    pub(super) fn has_credentials(&self) -> bool {
-        self.granted.authorization.has_credentials()
+    /// What requests carry.
+    pub(super) fn authorization(&self) -> &Authorization {
+        &self.granted.authorization
+    }
+
+    /// What a refusal of the manifest comes to, told with the name of the credentials that it was said to: they rest.
+    ///
+    /// # Errors
+    /// The refusal, where no other credentials are to be tried.
+    pub(super) async fn refused(&self, tools: &Tools, reach: &Reach, stop: Stop) -> Result<Stop, Stop> {
+        let Some(by) = self.granted.by else { return Err(stop) };
+        let now = tools.now();
+        let tried = &self.candidates.list[by];
+        reach.memory().lock().await.remember(&tried.credentials, now.since_start, &stop);
+        let stop = auth::told(stop, tried, now.wall);
+        let is_next = auth::others_may_do(&stop) && by + 1 < self.candidates.list.len();
+        if is_next { Ok(stop) } else { Err(stop) }
     }
 
     /// The credentials that it was granted for.
@@ -106,36 +119,4 @@ async fn at(tools: &Tools, target: &Target, reach: &Reach, limit: Duration) -> C
         },
     };
     own.or_containerds(endpoint.credentials.as_ref())
-}
-
-/// Asks for the test image's manifest; credentials that are refused only here rest as well. What was said to them, where
-/// others are to be tried.
-pub(super) async fn head(
-    tools: &Tools,
-    target: &Target,
-    reach: &Reach,
-    talk: &mut Conversation,
-    admitted: &Admitted,
-) -> Checked<Result<Looked, Stop>> {
-    let Some(image) = target.image() else {
-        return Err(Stop::Undecided("no test image is configured".into(), Seen::default()));
-    };
-    let Admitted { candidates, granted } = admitted;
-    let authorization = &granted.authorization;
-    let looked =
-        manifest::head(talk, &reach.elsewhere, &image.repository, &image.target, authorization).await;
-    match (looked, granted.by) {
-        (Ok(pass), _) => Ok(pass.map(Ok)),
-        (Err(stop), None) => Err(stop),
-        (Err(stop), Some(by)) => {
-            let now = tools.now();
-            let tried = &candidates.list[by];
-            reach.memory().lock().await.remember(&tried.credentials, now.since_start, &stop);
-            let stop = auth::told(stop, tried, now.wall);
-            match auth::others_may_do(&stop) && by + 1 < candidates.list.len() {
-                true => Ok(Pass::new(Err(stop), Seen::default())),
-                false => Err(stop),
-            }
-        }
-    }
 }

@@ -1,6 +1,7 @@
 //! The order of the stages: one function a lane, straight down. What a lane needs from another round (refused
 //! credentials, the quota that was left, a registry's clock) stands in its [`Target`].
 
+mod image;
 mod keyring;
 mod login;
 mod pull;
@@ -126,6 +127,8 @@ impl Walker {
         plan.retain(|stage| endpoint.tls || *stage != Stage::Tls);
         if target.image().is_some() {
             plan.extend([Stage::Manifest, Stage::Quota]);
+            // Where nothing stops the lane, it is walked or left out by what is known of the image.
+            plan.extend(endpoint.can.pull.then_some(Stage::Blob));
         }
         let registry = target.name().clone();
         let subject = Subject::Endpoint { registry, url: endpoint.url.clone(), role: endpoint.role };

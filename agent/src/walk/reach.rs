@@ -9,7 +9,7 @@ use super::tools::Tools;
 use crate::containerd::Endpoint;
 use crate::containerd::proxy::{Proxy, ProxyRules};
 use crate::stages::auth::Memory;
-use crate::stages::http::{Base, Elsewhere, Proxied, Url};
+use crate::stages::http::{Base, Elsewhere, Url};
 use crate::stages::proxy;
 use crate::stages::tls::{Identity, Trust};
 use crate::stages::way::Terms;
@@ -61,6 +61,11 @@ impl Reach {
         self.proxy.as_ref().map_or(&self.endpoint.host, |proxy| &proxy.host)
     }
 
+    /// Which requests go through which proxy.
+    pub(super) fn proxies(&self) -> &Arc<ProxyRules> {
+        &self.rules
+    }
+
     /// Which credentials it has refused.
     pub(super) fn memory(&self) -> &Mutex<Memory> {
         &self.memory
@@ -110,11 +115,7 @@ fn base(endpoint: &Endpoint, proxy: Option<&Proxy>) -> Result<Base, String> {
         value.set_sensitive(true);
         headers.append(name, value);
     }
-    let passes_on = proxy.filter(|proxy| proxy::passes_on(proxy, endpoint.tls));
-    let proxied = passes_on.map(|proxy| Proxied {
-        authorization: proxy::authorization(proxy),
-        refusal: proxy::demands_user(proxy, endpoint.authority()),
-    });
+    let proxied = proxy.and_then(|proxy| proxy::passing(proxy, endpoint.tls, endpoint.authority()));
     let namespace = endpoint.namespace.clone();
     Ok(Base { home, api: endpoint.api.clone(), namespace, headers, proxied })
 }

@@ -1,5 +1,7 @@
 //! One registry: what is asked of it, where, and what its rounds remember of each other.
 
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -13,7 +15,12 @@ use crate::containerd::credentials::Credentials;
 use crate::containerd::proxy::ProxyRules;
 use crate::model::{Evidence, Fact, Moment, Quota, RegistryName};
 use crate::stages::clock::Sample;
+use crate::stages::manifest::{Nearby, Shelf};
 use crate::stages::way::Terms;
+
+/// What the registry has instead of a missing tag is asked for again after this time: whoever pushes the tag meanwhile is
+/// heard at once, by the tag itself.
+const NEARBY_HOLDS: Duration = Duration::from_secs(30 * 60);
 
 /// One registry: what is asked of it, and what its rounds remember.
 #[derive(Debug)]
@@ -22,6 +29,10 @@ pub struct Target {
     /// How its endpoints were last reached: what is costly to make is made again only when it changes.
     reaches: Mutex<Vec<Arc<Reach>>>,
     learnt: Mutex<Learnt>,
+    /// The manifests that are known.
+    shelf: tokio::sync::Mutex<Shelf>,
+    /// Whether a GET of a manifest may be made, which the registry may count as a pull.
+    leave: AtomicBool,
     /// Whether a wire lane has ended.
     looked: watch::Sender<bool>,
 }
@@ -34,6 +45,8 @@ struct Learnt {
     credentials: Option<Credentials>,
     /// The registry's clock minus this node's in seconds, and when that was; since the process began.
     clock_offset: Option<(f64, Duration)>,
+    /// What an endpoint has instead of the missing tag, by its URL, and when that was. The bound is that of the endpoints.
+    nearby: BTreeMap<String, (Nearby, Duration)>,
 }
 
 // === impl Target ===
@@ -44,6 +57,8 @@ impl Target {
             registry: registry.clone(),
             reaches: Mutex::default(),
             learnt: Mutex::default(),
+            shelf: tokio::sync::Mutex::default(),
+            leave: AtomicBool::new(false),
             looked: watch::Sender::new(false),
         }
     }
@@ -103,6 +118,38 @@ impl Target {
             }
         }
         false
+    }
+
+    /// Gives leave for one look at the test image's manifest that the registry may count as a pull. It stands until it is
+    /// used, and is not added up.
+    pub fn grant(&self) {
+        self.leave.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn has_leave(&self) -> bool {
+        self.leave.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn use_leave(&self) {
+        self.leave.store(false, Ordering::Relaxed);
+    }
+
+    pub(super) fn shelf(&self) -> &tokio::sync::Mutex<Shelf> {
+        &self.shelf
+    }
+
+    /// What `endpoint` has instead of the missing tag, if that was asked lately.
+    pub(super) fn nearby(&self, endpoint: &Endpoint, now: Moment) -> Option<Nearby> {
+        let learnt = self.learnt();
+        let (nearby, at) = learnt.nearby.get(&endpoint.url)?;
+        (now.since_start.saturating_sub(*at) < NEARBY_HOLDS).then(|| nearby.clone())
+    }
+
+    pub(super) fn learn_nearby(&self, endpoint: &Endpoint, nearby: &Nearby, now: Moment) {
+        let known = &mut self.learnt().nearby;
+        // Endpoints that are no longer configured do not stay.
+        known.retain(|_, (_, at)| now.since_start.saturating_sub(*at) < NEARBY_HOLDS);
+        known.insert(endpoint.url.clone(), (nearby.clone(), now.since_start));
     }
 
     /// Keeps what the registry's clock says at `now`. An answer without a date leaves nothing to compare.

@@ -4,7 +4,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::login::{self, Login};
+use super::image::Subject;
+use super::login::Login;
 use super::reach::Reach;
 use super::recorder::{Recorder, Stopped};
 use super::target::Target;
@@ -27,7 +28,7 @@ pub(super) async fn walk(
     let resolved = dns::resolve(&tools.resolver, reach.first_host(), seen.limit());
     let addresses = seen.stage(Stage::Dns, blaming(reach, resolved)).await?.list;
     let limit = dial_limit(endpoint, seen.limit());
-    let mut stream = seen.stage(Stage::Tcp, open(reach, &addresses, endpoint.port, limit)).await?;
+    let (mut stream, peer) = seen.stage(Stage::Tcp, open(reach, &addresses, endpoint.port, limit)).await?;
     let mut is_plain = !endpoint.tls;
     if endpoint.tls {
         let shaken = secure_or_not(reach, stream, &addresses, limit);
@@ -42,21 +43,29 @@ pub(super) async fn walk(
         let limit = seen.limit();
         let authorized = login.authorize(tools, target, reach, &mut talk, &challenges, limit);
         let admitted = seen.stage(Stage::Auth, authorized).await?;
-        if target.image().is_none() {
-            return Ok(());
-        }
-        match seen.stage(Stage::Manifest, login::head(tools, target, reach, &mut talk, &admitted)).await? {
-            Ok(Looked::Found(manifest)) => {
-                if endpoint.role == Role::Registry {
-                    target.learn_credentials(admitted.credentials());
-                }
-                let sent = admitted.has_credentials();
-                return seen.stage(Stage::Quota, async { quota::read(&manifest.headers, sent) }).await;
-            }
+        let Some(image) = target.image() else { return Ok(()) };
+        let image = Subject { tools, target, reach, image };
+        let looked = image.manifest(&mut talk, &admitted, seen.limit());
+        let (manifest, layout) = match seen.stage(Stage::Manifest, looked).await? {
+            Ok((Looked::Found(manifest), layout)) => (manifest, layout),
             // Some registries ask who we are only here; whoever has answered is not asked again.
-            Ok(Looked::Challenged(asked)) => challenges = asked,
-            Err(stop) => login.next(&admitted, stop),
+            Ok((Looked::Challenged(asked), _)) => {
+                challenges = asked;
+                continue;
+            }
+            Err(stop) => {
+                login.next(&admitted, stop);
+                continue;
+            }
+        };
+        if endpoint.role == Role::Registry {
+            target.learn_credentials(admitted.credentials());
         }
+        let sent = admitted.authorization().has_credentials();
+        seen.stage(Stage::Quota, async { quota::read(&manifest.headers, sent) }).await?;
+        let Some(layout) = layout else { return Ok(()) };
+        let fetched = image.blob(&mut talk, &layout, admitted.authorization(), peer, seen.limit());
+        return seen.stage(Stage::Blob, fetched).await;
     }
 }
 
@@ -82,16 +91,21 @@ async fn blaming<T>(reach: &Reach, work: impl Future<Output = Checked<T>>) -> Ch
 }
 
 /// A stream on which the endpoint can be spoken to: from one of `addresses`, and through the proxy where there is one.
-/// `port` is the endpoint's.
-async fn open(reach: &Reach, addresses: &[IpAddr], port: u16, limit: Duration) -> Checked<Box<dyn Io>> {
+/// `port` is the endpoint's; whom the stream leads to is returned beside it.
+async fn open(
+    reach: &Reach,
+    addresses: &[IpAddr],
+    port: u16,
+    limit: Duration,
+) -> Checked<(Box<dyn Io>, IpAddr)> {
     let Some(proxy) = &reach.proxy else {
         let pass = tcp::connect(addresses, port, limit).await?;
-        return Ok(pass.map(|tcp| Box::new(tcp.stream) as Box<dyn Io>));
+        return Ok(pass.map(|tcp| (Box::new(tcp.stream) as Box<dyn Io>, tcp.peer.ip())));
     };
     let Endpoint { host, tls, .. } = &reach.endpoint;
     let beyond = proxy::Target { host, port, tls: *tls };
     let pass = proxy::dial(addresses, proxy, beyond, &reach.trust()?, limit).await?;
-    Ok(pass.map(|(stream, _)| stream))
+    Ok(pass.map(|(stream, peer)| (stream, peer.ip())))
 }
 
 /// Shakes hands over `stream`.
@@ -119,9 +133,9 @@ async fn secure_or_not(
         Err(Stop::Failed(finding, _))
             if reach.endpoint.falls_back_to_http && finding.cause == Cause::TlsProtocol =>
         {
-            let product = (open(reach, addresses, plain_port(&reach.endpoint), limit).await?.product, true);
+            let (stream, _) = open(reach, addresses, plain_port(&reach.endpoint), limit).await?.product;
             let detail = "nobody speaks TLS here: containerd falls back to plain HTTP on this host";
-            Ok(Pass::new(product, Seen::detail(detail)))
+            Ok(Pass::new((stream, true), Seen::detail(detail)))
         }
         Err(stop) => Err(stop),
     }
@@ -156,7 +170,7 @@ fn opener(reach: &Arc<Reach>, addresses: Vec<IpAddr>, is_plain: bool, limit: Dur
         Box::pin(async move {
             let endpoint = &reach.endpoint;
             let port = if is_plain && endpoint.tls { plain_port(endpoint) } else { endpoint.port };
-            let stream = open(&reach, &addresses, port, limit).await?.product;
+            let (stream, _) = open(&reach, &addresses, port, limit).await?.product;
             match is_plain {
                 true => Ok(stream),
                 false => Ok(secure(&reach, stream).await?.product),

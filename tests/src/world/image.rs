@@ -14,8 +14,17 @@ pub const REPOSITORY: &str = "probe/tiny";
 /// Its tags: two names of one image, so that removing one must not lose the other.
 pub const TAGS: [&str; 2] = ["1", "2"];
 
+/// The tag of an index that has the image for this machine, beside what a builder says of it.
+pub const INDEX: &str = "index";
+
+/// The tag of an index that has it for other machines only.
+pub const FOREIGN: &str = "foreign";
+
+const INDEX_TYPE: &str = "application/vnd.oci.image.index.v1+json";
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+/// What the file in the image says.
+const TEXT: &str = "pullscope\n";
 const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 
 /// What a registry holds of an image, by digest.
@@ -23,6 +32,8 @@ const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 pub struct Digests {
     /// Of the manifest.
     pub manifest: String,
+    /// Its bytes.
+    pub manifest_size: usize,
     /// Of the configuration.
     pub config: String,
     /// Of the only layer.
@@ -31,7 +42,22 @@ pub struct Digests {
 
 /// Pushes the image to a registry that speaks plain HTTP and asks for nothing.
 pub fn push(registry: SocketAddr) -> Fallible<()> {
-    push_as(registry, REPOSITORY, &TAGS, "pullscope\n").map(drop)
+    let digests = push_as(registry, REPOSITORY, &TAGS, TEXT)?;
+    let one = |os: &str, architecture: &str| {
+        json!({
+            "mediaType": MANIFEST, "digest": digests.manifest, "size": digests.manifest_size,
+            "platform": {"os": os, "architecture": architecture},
+        })
+    };
+    let images = [
+        (INDEX, [one("linux", architecture()), one("unknown", "unknown")]),
+        (FOREIGN, [one("linux", "s390x"), one("windows", "amd64")]),
+    ];
+    for (tag, manifests) in images {
+        let index = json!({"schemaVersion": 2, "mediaType": INDEX_TYPE, "manifests": manifests});
+        put_manifest(registry, REPOSITORY, tag, INDEX_TYPE, &serde_json::to_vec(&index)?)?;
+    }
+    Ok(())
 }
 
 /// Pushes an image of one small file with this text: another text makes another image, with no blob in common.
@@ -56,11 +82,26 @@ pub fn push_as(registry: SocketAddr, repository: &str, tags: &[&str], text: &str
         put_blob(registry, repository, blob)?;
     }
     for tag in tags {
-        let path = format!("/v2/{repository}/manifests/{tag}");
-        let answer = http::request(registry, "PUT", &path, &[("Content-Type", MANIFEST)], &manifest)?;
-        answer.expect_status(201, &path)?;
+        put_manifest(registry, repository, tag, MANIFEST, &manifest)?;
     }
-    Ok(Digests { manifest: digest(&manifest), config: digest(&config), layer: digest(&layer) })
+    let manifest_size = manifest.len();
+    Ok(Digests { manifest: digest(&manifest), manifest_size, config: digest(&config), layer: digest(&layer) })
+}
+
+fn put_manifest(
+    registry: SocketAddr,
+    repository: &str,
+    tag: &str,
+    kind: &str,
+    manifest: &[u8],
+) -> Fallible<()> {
+    let path = format!("/v2/{repository}/manifests/{tag}");
+    http::request(registry, "PUT", &path, &[("Content-Type", kind)], manifest)?.expect_status(201, &path)
+}
+
+/// The digest of the image's one layer.
+pub fn layer_digest() -> Fallible<String> {
+    Ok(digest(&gzip(&tar_of("hello", TEXT.as_bytes()))?))
 }
 
 /// A monolithic upload: POST for a place, PUT with the digest (OCI distribution 1.0, "POST then PUT").

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
+use super::image;
 use super::process::Process;
 use super::tls::Identity;
 use crate::{Fallible, PASSWORD, USER};
@@ -16,7 +17,8 @@ use crate::{Fallible, PASSWORD, USER};
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Route {
-    /// In nginx's words: `/v2/` for all below it, `= /v2/` for just that.
+    /// In nginx's words: `/v2/` for all below it, `= /v2/` for just that. `@layer@` is the digest of the test image's
+    /// layer, here and in the body.
     pub location: String,
     /// Only for this method; others go to the registry behind.
     pub method: Option<String>,
@@ -112,14 +114,17 @@ fn location(n: usize, route: &Route, site: &Site<'_>, home: &Path) -> Fallible<S
     for (name, value) in &route.headers {
         write!(headers, "add_header {name} {} always; ", quoted(value)?)?;
     }
-    let mut block = format!("location {} {{\n", route.location);
+    let layer = image::layer_digest()?;
+    let mut block = format!("location {} {{\n", route.location.replace("@layer@", &layer));
     if route.password {
         writeln!(block, "auth_basic pullscope; auth_basic_user_file {}/htpasswd;", home.display())?;
     }
     let answer = match (route.token, route.status) {
         (true, _) => format!("default_type application/json; {headers}try_files /{n}.json =500;"),
         (false, Some(status)) if route.body.is_empty() => format!("{headers}return {status};"),
-        (false, Some(status)) => format!("{headers}return {status} {};", quoted(&route.body)?),
+        (false, Some(status)) => {
+            format!("{headers}return {status} {};", quoted(&route.body.replace("@layer@", &layer))?)
+        }
         (false, None) => headers,
     };
     if route.token {

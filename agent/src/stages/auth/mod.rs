@@ -66,7 +66,7 @@ impl Authorization {
     }
 
     /// What no finding may repeat: the value without its scheme.
-    pub(super) fn secret(&self) -> Option<&str> {
+    pub(in crate::stages) fn secret(&self) -> Option<&str> {
         self.value()?.to_str().ok()?.split(' ').nth(1)
     }
 }

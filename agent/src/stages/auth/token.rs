@@ -158,7 +158,7 @@ impl<'a> Order<'a> {
             let what = format!("a body of more than {} KiB", MAX_BODY / 1024);
             return Err(useless(classify::unusable_answer(), &what));
         }
-        if !answer.whole {
+        if !answer.is_whole() {
             return Err(useless(classify::cut_short(), "a body that broke off"));
         }
         let Ok(tokens) = serde_json::from_slice::<Tokens>(&answer.body) else {

@@ -18,13 +18,31 @@ pub struct Answer {
     pub status: StatusCode,
     /// The header fields.
     pub headers: HeaderMap,
-    /// The body, at most [`MAX_BODY`](super::MAX_BODY) bytes of it.
+    /// The body, at most as many bytes of it as were asked for.
     pub body: Bytes,
-    /// Whether the body is all there is: neither cut by us nor broken off by the other side.
-    pub whole: bool,
+    /// How its body ended.
+    pub end: End,
+}
+
+/// How the reading of a body ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// All of it came.
+    Whole,
+    /// There is more of it than was to be read.
+    Cut,
+    /// The rest did not come in time.
+    Slow,
+    /// The other side broke it off.
+    Broken,
 }
 
 impl Answer {
+    /// Whether the body is all there is.
+    pub fn is_whole(&self) -> bool {
+        self.end == End::Whole
+    }
+
     /// The value of a header field, where it is plain text.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
@@ -143,7 +161,7 @@ mod tests {
             status: StatusCode::from_u16(status).unwrap(),
             headers: headers.iter().map(field).collect(),
             body: Bytes::new(),
-            whole: true,
+            end: End::Whole,
         }
     }
 

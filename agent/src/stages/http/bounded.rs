@@ -13,7 +13,7 @@ use super::{FindingError, Io};
 use crate::classify::http;
 use crate::model::Finding;
 
-/// The most bytes of one answer: room for the longest head and body that are read, in chunks of one byte.
+/// The most bytes of one answer: room for the longest head and a body of the usual length, in chunks of one byte.
 const MAX_ANSWER: usize = 512 * 1024;
 
 /// How much may still be read; shared between the stream, which hyper owns, and whoever asks.
@@ -30,9 +30,9 @@ pub(super) struct Bounded {
 // === impl Allowance ===
 
 impl Allowance {
-    /// Allows for one more answer.
-    pub(super) fn renew(&self) {
-        self.0.store(MAX_ANSWER, Ordering::Relaxed);
+    /// Allows for one more answer, of whose body at most `most` bytes are to be read.
+    pub(super) fn renew(&self, most: usize) {
+        self.0.store(MAX_ANSWER.max(most.saturating_mul(2)), Ordering::Relaxed);
     }
 
     fn spend(&self, bytes: usize) {
@@ -54,8 +54,7 @@ impl Bounded {
     }
 
     fn no_end(&self) -> io::Error {
-        let text =
-            format!("{} sends and sends: {} KiB came, and no answer was over", self.place, MAX_ANSWER / 1024);
+        let text = format!("{} sends and sends, and its answer has no end", self.place);
         io::Error::other(FindingError(Finding::new(http::not_a_registry(), text).at(&self.place)))
     }
 }

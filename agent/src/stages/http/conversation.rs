@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::task::{Context, Waker};
+use std::time::Duration;
 
 use ::http::StatusCode;
 use ::http::header::{HOST, HeaderValue, PROXY_AUTHORIZATION, USER_AGENT};
@@ -14,7 +15,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::bounded::{Allowance, Bounded};
-use super::{Answer, Ask, BODY_PATIENCE, Base, MAX_BODY, MAX_HEAD, MAX_HEADERS, Url, finding, place};
+use super::{Answer, Ask, Base, End, MAX_HEAD, MAX_HEADERS, Url, finding, place};
 use crate::stages::{Seen, Stop};
 
 /// A stream to the endpoint: TCP, or TLS over it.
@@ -80,7 +81,7 @@ impl Conversation {
         self.wire.is_some()
     }
 
-    /// Asks, and reads the answer: at most [`MAX_BODY`] bytes of its body.
+    /// Asks, and reads the answer: as much of its body as `ask` says.
     ///
     /// A stream that is lost before it answers is replaced once, when it has answered before: the server had grown
     /// tired of it, and Go's client does the same.
@@ -89,6 +90,15 @@ impl Conversation {
     /// The stream's error as a finding; undecided, when the server closed it and no other can be opened.
     pub async fn send(&mut self, ask: &Ask) -> Result<Answer, Stop> {
         let url = self.base.url(&ask.path).map_err(|error| unsayable(ask, &error))?;
+        self.send_at(ask, url).await
+    }
+
+    /// As [`Conversation::send`], for a URL of this host that a redirect or a link named; the path of `ask` is only what
+    /// an error calls it, and may leave out the query.
+    ///
+    /// # Errors
+    /// As those of [`Conversation::send`].
+    pub async fn send_at(&mut self, ask: &Ask, url: Url) -> Result<Answer, Stop> {
         let home = self.base.home.clone();
         let doing = format!("{} {} on {}", ask.method, url.path(), place(&home));
         let request = self.request(ask, &url)?;
@@ -97,16 +107,16 @@ impl Conversation {
             Some(wire) => wire,
             None => self.open().await?,
         };
-        let mut result = wire.exchange(request.clone(), &url).await;
+        let mut result = wire.exchange(request.clone(), &url, ask).await;
         if let Err(error) = &result
             && wire.used
             && !error.is_parse()
         {
             wire = self.open().await?;
-            result = wire.exchange(request, &url).await;
+            result = wire.exchange(request, &url, ask).await;
         }
         let (answer, over) = result.map_err(|error| finding(&error, &doing, &place(&home)))?;
-        if answer.whole && !over {
+        if answer.is_whole() && !over {
             wire.used = true;
             self.wire = Some(wire);
         }
@@ -176,14 +186,15 @@ impl Wire {
         &mut self,
         request: ::http::Request<Empty<Bytes>>,
         url: &Url,
+        ask: &Ask,
     ) -> Result<(Answer, bool), hyper::Error> {
         let Wire { sender, connection, allowance, .. } = self;
-        allowance.renew();
+        allowance.renew(ask.most);
         let mut work = pin!(async move {
             let response = sender.send_request(request).await?;
             let (head, body) = response.into_parts();
-            let (body, whole) = read(body).await;
-            Ok(Answer { url: url.clone(), status: head.status, headers: head.headers, body, whole })
+            let (body, end) = read(body, ask.most, ask.patience).await;
+            Ok(Answer { url: url.clone(), status: head.status, headers: head.headers, body, end })
         });
         let mut ended = None;
         let answer: Result<Answer, hyper::Error> = loop {
@@ -207,21 +218,21 @@ fn unsayable(ask: &Ask, error: &dyn std::fmt::Display) -> Stop {
     Stop::Undecided(format!("{} cannot be asked for: {error}", ask.path), Seen::default())
 }
 
-/// Reads a body: its first [`MAX_BODY`] bytes, and whether that was all.
-async fn read(mut body: Incoming) -> (Bytes, bool) {
+/// Reads a body: its first `most` bytes, and how it ended.
+async fn read(mut body: Incoming, most: usize, patience: Duration) -> (Bytes, End) {
     let mut bytes = BytesMut::new();
     let reading = async {
         while let Some(frame) = body.frame().await {
-            let Ok(frame) = frame else { return false };
+            let Ok(frame) = frame else { return End::Broken };
             let Some(data) = frame.data_ref() else { continue };
-            let room = MAX_BODY - bytes.len();
+            let room = most - bytes.len();
             bytes.extend_from_slice(&data[..data.len().min(room)]);
             if data.len() > room {
-                return false;
+                return End::Cut;
             }
         }
-        true
+        End::Whole
     };
-    let whole = tokio::time::timeout(BODY_PATIENCE, reading).await.unwrap_or(false);
-    (bytes.freeze(), whole)
+    let end = tokio::time::timeout(patience, reading).await.unwrap_or(End::Slow);
+    (bytes.freeze(), end)
 }

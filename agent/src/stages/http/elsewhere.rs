@@ -11,7 +11,7 @@ use bytes::{Bytes, BytesMut};
 use reqwest::redirect::Policy;
 use reqwest::{Client, ClientBuilder, Request, Response};
 
-use super::{Answer, BODY_PATIENCE, MAX_BODY, Url, finding, is_same_party, place};
+use super::{Answer, BODY_PATIENCE, End, MAX_BODY, Url, finding, is_same_party, place};
 use crate::classify::http;
 use crate::model::Finding;
 use crate::stages::Stop;
@@ -25,6 +25,8 @@ const MAX_REDIRECTS: usize = 5;
 pub struct Elsewhere {
     client: Client,
     blame: Blame,
+    /// The most bytes of a body that are read.
+    most: usize,
 }
 
 /// Makes a finding of a request that got no answer: the error, what was tried, and the URL.
@@ -58,13 +60,20 @@ impl Elsewhere {
             .timeout(limit)
             .user_agent(super::USER_AGENT)
             .build()?;
-        Ok(Elsewhere { client, blame: Arc::new(|error, doing, url| finding(error, doing, &place(url))) })
+        let blame: Blame = Arc::new(|error, doing, url| finding(error, doing, &place(url)));
+        Ok(Elsewhere { client, blame, most: MAX_BODY })
     }
 
     /// Says by `blame` whose fault an error is, where others than the host may be at fault.
     #[must_use]
     pub fn blaming(self, blame: Blame) -> Elsewhere {
         Elsewhere { blame, ..self }
+    }
+
+    /// The same client, which reads at most `most` bytes of a body.
+    #[must_use]
+    pub fn reading(&self, most: usize) -> Elsewhere {
+        Elsewhere { most, ..self.clone() }
     }
 
     /// Asks `url` once; `authorization` goes to it as it is.
@@ -126,8 +135,8 @@ impl Elsewhere {
         let sent = self.client.execute(request).await;
         let response = sent.map_err(|error| self.lost(error, method.as_str(), &url))?;
         let (status, headers): (StatusCode, HeaderMap) = (response.status(), response.headers().clone());
-        let (body, whole) = read(response).await;
-        Ok(Answer { url, status, headers, body, whole })
+        let (body, end) = read(response, self.most).await;
+        Ok(Answer { url, status, headers, body, end })
     }
 
     /// The finding of a request that got no answer. reqwest's own text would repeat the URL with its query.
@@ -142,24 +151,24 @@ impl fmt::Debug for Elsewhere {
     }
 }
 
-/// Reads a body: its first [`MAX_BODY`] bytes, and whether that was all.
-async fn read(mut response: Response) -> (Bytes, bool) {
+/// Reads a body: its first `most` bytes, and how it ended.
+async fn read(mut response: Response, most: usize) -> (Bytes, End) {
     let mut bytes = BytesMut::new();
     let reading = async {
         loop {
             match response.chunk().await {
                 Ok(Some(data)) => {
-                    let room = MAX_BODY - bytes.len();
+                    let room = most - bytes.len();
                     bytes.extend_from_slice(&data[..data.len().min(room)]);
                     if data.len() > room {
-                        return false;
+                        return End::Cut;
                     }
                 }
-                Ok(None) => return true,
-                Err(_) => return false,
+                Ok(None) => return End::Whole,
+                Err(_) => return End::Broken,
             }
         }
     };
-    let whole = tokio::time::timeout(BODY_PATIENCE, reading).await.unwrap_or(false);
-    (bytes.freeze(), whole)
+    let end = tokio::time::timeout(BODY_PATIENCE, reading).await.unwrap_or(End::Slow);
+    (bytes.freeze(), end)
 }

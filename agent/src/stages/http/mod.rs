@@ -16,13 +16,13 @@ pub use reqwest::Url;
 
 use crate::model::Finding;
 
-pub use answer::{Answer, Refused};
+pub use answer::{Answer, End, Refused};
 pub use conversation::{Conversation, Io, Opener, Opening};
 pub use elsewhere::{Blame, Elsewhere, Trip};
 pub(in crate::stages) use trouble::chain;
 pub use trouble::{FindingError, finding};
 
-/// The most of a body that is read: tokens and error bodies are a few KiB, and nothing else is asked for.
+/// The most of a body that is read unless a request asks for more: tokens and error bodies are a few KiB.
 pub const MAX_BODY: usize = 64 * 1024;
 
 /// The most of a header section that is read, as Go's client would take 1 MiB and real ones are under 8 KiB.
@@ -33,7 +33,7 @@ const MAX_HEADERS: usize = 128;
 
 /// How long a body may take once its header section came. The status has told the essential, and a body that never ends
 /// is not to cost the stage its result: containerd does not read that body either.
-const BODY_PATIENCE: Duration = Duration::from_secs(2);
+pub(super) const BODY_PATIENCE: Duration = Duration::from_secs(2);
 
 /// How this agent names itself to registries.
 const USER_AGENT: &str = concat!("pullscope/", env!("CARGO_PKG_VERSION"));
@@ -71,12 +71,23 @@ pub struct Ask {
     pub path: String,
     /// Beside `Host` and `User-Agent`, which are added.
     pub headers: HeaderMap,
+    /// The most bytes of the body that are read.
+    pub most: usize,
+    /// How long the body may take once its header section came.
+    pub patience: Duration,
 }
 
 impl Ask {
-    /// Asks for `path`.
+    /// Asks for `path`, and reads what an error or a token would need.
     pub fn new(method: Method, path: impl Into<String>) -> Ask {
-        Ask { method, path: path.into(), headers: HeaderMap::new() }
+        let (most, patience) = (MAX_BODY, BODY_PATIENCE);
+        Ask { method, path: path.into(), headers: HeaderMap::new(), most, patience }
+    }
+
+    /// Reads at most `most` bytes of the body, and for no longer than `patience`.
+    #[must_use]
+    pub fn reading(self, most: usize, patience: Duration) -> Ask {
+        Ask { most, patience, ..self }
     }
 
     /// Adds an `Authorization` field, if there is one.

@@ -36,7 +36,7 @@ async fn two_requests_go_over_one_stream_and_name_host_and_agent() {
     for expect in ["a", "b"] {
         let answer = c.send(&Ask::new(Method::GET, "/v2/")).await.unwrap();
         assert_eq!(answer.body, expect);
-        assert!(answer.whole);
+        assert!(answer.is_whole());
         assert!(c.is_open());
     }
     assert_eq!(script.connections(), 1);
@@ -139,7 +139,7 @@ async fn a_body_without_end_is_cut_and_its_stream_not_used_again() {
     let mut c = script.conversation().await;
     let answer = c.send(&Ask::new(Method::GET, "/v2/")).await.unwrap();
     assert_eq!(answer.body.len(), MAX_BODY);
-    assert!(!answer.whole);
+    assert!(!answer.is_whole());
     assert!(!c.is_open());
     assert_eq!(c.send(&Ask::new(Method::GET, "/v2/")).await.unwrap().body, "b");
 }
@@ -150,7 +150,7 @@ async fn a_body_that_stalls_or_breaks_off_does_not_cost_the_status() {
         let act = begin("HTTP/1.1 401 Unauthorized\r\nContent-Length: 99\r\n\r\nhalf".to_owned());
         let script = Script::play(vec![act]).await;
         let answer = get(&script).await.unwrap();
-        assert_eq!((answer.status.as_u16(), answer.whole), (401, false));
+        assert_eq!((answer.status.as_u16(), answer.is_whole()), (401, false));
     }
 }
 

@@ -18,7 +18,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use tokio::time::Instant;
 
-use super::http::Io;
+use super::http::{Io, Proxied};
 use super::tls::{self, Trust};
 use super::{Checked, Pass, Seen, Stop, tcp};
 use crate::classify::proxy as classify;
@@ -51,6 +51,12 @@ pub fn authorization(proxy: &Proxy) -> Option<HeaderValue> {
     let mut value = HeaderValue::from_str(&format!("Basic {}", STANDARD.encode(pair))).ok()?;
     value.set_sensitive(true);
     Some(value)
+}
+
+/// What requests carry to a proxy that [`passes_on`] those to `host`; nothing where it makes a tunnel.
+pub fn passing(proxy: &Proxy, tls: bool, host: &str) -> Option<Proxied> {
+    passes_on(proxy, tls)
+        .then(|| Proxied { authorization: authorization(proxy), refusal: demands_user(proxy, host) })
 }
 
 /// Connects to the proxy at one of `addresses`, and goes on to the endpoint: over the stream that comes of it, TLS is
