@@ -64,8 +64,9 @@ pub fn write(
         let file = plugins(scenario, &folder)?;
         writeln!(yaml, "  provider_config: {}\n  provider_bin_dir: {}", file.display(), folder.display())?;
     }
-    yaml.push_str("registries:\n");
-    for registry in scenario.registries() {
+    let named = if scenario.config.discover { Vec::new() } else { scenario.registries() };
+    yaml.push_str(if named.is_empty() { "registries: []\n" } else { "registries:\n" });
+    for registry in named {
         writeln!(yaml, "  - name: {0}\n    image: {0}/{1}", registry.name, registry.image)?;
         if let Some(proxy) = &registry.proxy {
             writeln!(yaml, "    proxy: {}", world.variable(proxy))?;

@@ -181,6 +181,8 @@ pub enum Auth {
 pub struct Config {
     /// The registries; none: the hosts of all servers that are registries, nothing, or raw.
     pub registry: Vec<Registry>,
+    /// Name no registry: pullscope is to find out.
+    pub discover: bool,
     /// `user:password` by registry, as in a docker config.
     pub credentials: BTreeMap<String, String>,
     /// The kubelet's credential provider plugins.

@@ -67,6 +67,10 @@ async fn serve(config: &Config) -> Result<(), String> {
     });
     tracing::info!(node = config.node, listen = %config.listen, registries = config.registries.len(), "the agent runs");
 
+    if let Some(note) = schedule::stretched(&config.pull) {
+        tracing::warn!("{note}");
+    }
+
     let stop_on_signal = async {
         tokio::select! {
             _ = terminate.recv() => {}

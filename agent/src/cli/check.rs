@@ -4,6 +4,7 @@ use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use pullscope::config::{Config, Registry, Via};
 use pullscope::export::{report, text};
@@ -19,7 +20,8 @@ use super::{FAILING, Output, UNDECIDED, block_on, complain, load, paint, print, 
 /// The options.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// Registries (quay.io) or images (quay.io/org/app:1). None: all that the configuration names.
+    /// Registries (quay.io) or images (quay.io/org/app:1). None: all that the configuration names, else what this node
+    /// pulls from.
     target: Vec<String>,
     /// The configuration file; without one the defaults hold.
     #[arg(long)]
@@ -38,6 +40,9 @@ pub(crate) struct Arguments {
 /// How many registries are looked at side by side: at up to 16 connections each they stay under the 1,024 files that a
 /// process may have open by default.
 const WALKS_AT_ONCE: usize = 50;
+
+/// For how long a check may read manifests: longer than any round.
+const ONE_LOOK: Duration = Duration::from_secs(24 * 3600);
 
 /// Looks at every target, prints what it saw and ends with the code that says it.
 pub(crate) fn run(arguments: &Arguments) -> ExitCode {
@@ -89,6 +94,7 @@ fn narrow(mut config: Config, targets: &[String]) -> Result<(Config, Vec<Registr
         registries.push(registry);
     }
     config.registries = registries;
+    config.discover = false;
     Ok((config, by_hand))
 }
 
@@ -96,21 +102,22 @@ fn narrow(mut config: Config, targets: &[String]) -> Result<(Config, Vec<Registr
 async fn look(config: &Config, pulls: impl Fn(&RegistryName) -> bool) -> Result<(Ledger, Clock), String> {
     let clock = Clock::start();
     let walker = Arc::new(Walker::new(config, clock));
+    walker.survey().await;
+    walker.discover().await;
     let mut ledger = Ledger::new(Policy::ONCE, watched(&walker));
-    let images: Vec<&Arc<walk::Target>> = walker
-        .targets()
+    let targets = walker.targets();
+    let images: Vec<&Arc<walk::Target>> = targets
         .iter()
-        .filter(|t| config.pull.via != Via::Off && t.image().is_some() && pulls(t.name()))
+        .filter(|t| config.pull.via != Via::Off && t.test_image().is_some() && pulls(t.name()))
         .collect();
-    let mut progress = Progress::new(walker.targets().len() + 1 + images.len());
+    let mut progress = Progress::new(targets.len() + 1 + images.len());
 
-    Arc::clone(&walker).survey().await;
     let (sender, mut receiver) = mpsc::channel(WALKS_AT_ONCE);
     let mut wires = JoinSet::new();
     let places = Arc::new(Semaphore::new(WALKS_AT_ONCE));
-    for target in walker.targets() {
+    for target in &targets {
         // Who asks once may read the manifest once.
-        target.grant();
+        target.grant_for(ONE_LOOK);
         let walk = Arc::clone(&walker).wires(Arc::clone(target), sender.clone());
         let places = Arc::clone(&places);
         wires.spawn(async move {

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 use pullscope::config::default_text;
+use pullscope::schedule::stretched;
 
 use super::{USAGE, load, print, unprinted};
 
@@ -28,7 +29,9 @@ pub(crate) fn run(command: &Command) -> ExitCode {
             Ok(config) => {
                 let count = config.registries.len();
                 let noun = if count == 1 { "registry" } else { "registries" };
-                print(&format!("{}: well, {count} {noun}\n", file.display()))
+                let found = if config.discover { ", and those that the node pulls from" } else { "" };
+                let note = stretched(&config.pull).map_or(String::new(), |note| format!("  {note}\n"));
+                print(&format!("{}: well, {count} {noun}{found}\n{note}", file.display()))
             }
             Err(code) => return code,
         },

@@ -58,6 +58,7 @@ pub(super) fn check(raw: Raw, files: &Files<'_>, problems: &mut Vec<Problem>) ->
         },
         pull: pull(raw.pull, problems),
         disk,
+        discover: raw.registries.is_empty(),
         registries: registries::check(raw.registries, files, problems),
         keyring,
         plugins: plugins(raw.provider_config, raw.provider_bin_dir, files, problems),

@@ -17,6 +17,7 @@ use std::time::Duration;
 
 pub use problem::Problem;
 
+use crate::containerd::Used;
 use crate::containerd::docker_config::DockerConfig;
 use crate::containerd::provider;
 use crate::containerd::proxy::Proxy;
@@ -46,6 +47,8 @@ pub struct Config {
     pub disk: DiskLimits,
     /// What is watched, in order.
     pub registries: Vec<Registry>,
+    /// Whether the file names no registry: then those that the node pulls from are watched beside the defaults.
+    pub discover: bool,
     /// The docker config; empty where the file names none. Its notes say what it leaves out.
     pub keyring: DockerConfig,
     /// The kubelet's credential provider plugins; `None`: those that the kubelet's own command line names.
@@ -57,6 +60,11 @@ impl Config {
     /// says of it, else one of which only the name is known. An image takes the test image's place.
     pub fn target(&self, target: &Target) -> Registry {
         registries::target(target, &self.registries)
+    }
+
+    /// What is watched of a registry that the node was found to pull from.
+    pub fn found(&self, used: &Used) -> Registry {
+        registries::found(used)
     }
 }
 
@@ -104,13 +112,15 @@ pub enum Via {
 pub struct Pull {
     /// Through which service.
     pub via: Via,
-    /// From one test pull of a registry to the next.
+    /// From one test pull of a registry to the next; longer where the fleet's budget asks for it. One that failed is tried
+    /// again earlier.
     pub interval: Duration,
     /// The most that one pull may take.
     pub timeout: Duration,
     /// How many nodes share the budget.
     pub fleet_size: u32,
-    /// Pulls an hour that the whole fleet may make, per registry.
+    /// Requests an hour of the whole fleet that a registry counts as pulls, per registry: each GET of a manifest. A test
+    /// pull makes two, of the index and of the platform's manifest.
     pub fleet_pulls_per_hour: u32,
 }
 
@@ -128,7 +138,10 @@ pub struct DiskLimits {
 pub struct Registry {
     /// Its name as in image references.
     pub name: RegistryName,
-    /// `repository` and `tag or digest` of the test image; `None`: the manifest and pull stages have nothing to ask for.
+    /// Who has named it.
+    pub origin: Origin,
+    /// `repository` and `tag or digest` of the image that is asked for: the test image, or, of a registry that was found
+    /// on the node, one that is there. `None`: the manifest and pull stages have nothing to ask for.
     pub image: Option<TestImage>,
     /// Speak plain HTTP, because containerd is told so.
     pub plain_http: bool,
@@ -138,7 +151,24 @@ pub struct Registry {
     pub proxy: Option<Proxy>,
 }
 
-/// The image that tests pull.
+/// Who has named a registry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// The configuration, its defaults, or the command line.
+    Configured,
+    /// Nobody: the node was found to pull from it. Its images are the pods', who may have credentials for them that this
+    /// node has not, so being refused one says nothing of the registry; and none of them is for test pulls.
+    Found,
+}
+
+impl Registry {
+    /// The image that tests may pull.
+    pub fn test_image(&self) -> Option<&TestImage> {
+        self.image.as_ref().filter(|_| self.origin == Origin::Configured)
+    }
+}
+
+/// The image that tests ask for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TestImage {
     /// The whole reference as containerd takes it (`docker.io/library/hello-world:latest`).

@@ -6,7 +6,8 @@ use super::files::Files;
 use super::problem::Problem;
 use super::raw::RawRegistry;
 use super::section::{Field, Spot};
-use super::{Registry, TestImage};
+use super::{Origin, Registry, TestImage};
+use crate::containerd::Used;
 use crate::containerd::proxy::{Proxy, ProxySource};
 use crate::model::{ImageReference, RegistryName, Target};
 
@@ -52,7 +53,26 @@ pub(super) fn target(target: &Target, watched: &[Registry]) -> Registry {
 
 /// A registry of which only the name is given.
 fn bare(name: RegistryName) -> Registry {
-    Registry { image: default_image(&name), name, plain_http: false, ca: None, proxy: None }
+    Registry {
+        image: default_image(&name),
+        name,
+        origin: Origin::Configured,
+        plain_http: false,
+        ca: None,
+        proxy: None,
+    }
+}
+
+/// A registry that the node was found to pull from.
+pub(super) fn found(used: &Used) -> Registry {
+    Registry {
+        name: used.name.clone(),
+        origin: Origin::Found,
+        image: used.sample.as_ref().map(TestImage::from),
+        plain_http: false,
+        ca: None,
+        proxy: None,
+    }
 }
 
 /// Checks all that one entry gives, even if its name is wrong; `None` if it is.
@@ -74,7 +94,14 @@ fn one(
     });
     let name = name?;
     let image = if image == Field::Absent { default_image(&name) } else { image.or(None) };
-    Some(Registry { name, image, plain_http, ca: ca.given(), proxy: proxy.given() })
+    Some(Registry {
+        name,
+        origin: Origin::Configured,
+        image,
+        plain_http,
+        ca: ca.given(),
+        proxy: proxy.given(),
+    })
 }
 
 fn name(name: Field<String>, spot: &Spot, problems: &mut Vec<Problem>) -> Field<RegistryName> {

@@ -44,6 +44,7 @@ fn an_empty_file_has_the_defaults_of_the_contract() {
         assert_eq!((config.pull.fleet_size, config.pull.fleet_pulls_per_hour), (1, 60));
         assert_eq!((config.disk.warn_free_percent, config.disk.fail_free_percent), (15.0, 5.0));
         assert_eq!(names(&config), ["docker.io", "registry.k8s.io"]);
+        assert!(config.discover);
         let image = config.registries[0].image.as_ref().unwrap();
         assert_eq!(image.reference, "docker.io/library/hello-world:latest");
         assert_eq!((image.repository.as_str(), image.target.as_str()), ("library/hello-world", "latest"));
@@ -83,6 +84,7 @@ registries:
     };
     assert_eq!(config.pull, pull);
     assert_eq!(config.disk, DiskLimits { warn_free_percent: 20.5, fail_free_percent: 0.0 });
+    assert!(!config.discover, "an explicit list stays what it is");
     let registry = &config.registries[0];
     assert_eq!(registry.image.as_ref().unwrap().target, "c");
     assert!(registry.plain_http);
@@ -189,6 +191,19 @@ fn a_target_given_by_hand_takes_what_the_file_says_of_its_registry() {
     let unknown = target("ghcr.io");
     assert_eq!((unknown.name.as_str(), image(&unknown)), ("ghcr.io", None));
     assert_eq!(image(&target("docker.io")).as_deref(), Some("docker.io/library/hello-world:latest"));
+}
+
+#[test]
+fn a_registry_that_was_found_has_an_image_to_ask_for_and_none_to_pull() {
+    let files = |_: &Path| Ok(br#"{"auths":{"a.test/org":{"username":"u","password":"p"}}}"#.to_vec());
+    let config = load("credentials: {docker_config: /auth.json}", &files).unwrap();
+    let sample = crate::model::ImageReference::parse("a.test/org/app:1").unwrap();
+    let used =
+        Used { name: sample.registry.clone(), why: crate::containerd::Why::Images(1), sample: Some(sample) };
+    let registry = config.found(&used);
+    assert_eq!(registry.image.as_ref().map(|image| image.repository.as_str()), Some("org/app"));
+    assert_eq!(registry.test_image(), None);
+    assert!(config.registries[0].test_image().is_some());
 }
 
 #[test]

@@ -8,6 +8,7 @@ pub mod docker_config;
 mod endpoint;
 mod expiry;
 pub mod hosts;
+mod inventory;
 mod pattern;
 mod platform;
 pub mod provider;
@@ -18,6 +19,7 @@ mod tree;
 
 pub use endpoint::{Capabilities, ClientPair, Endpoint, TlsSettings};
 pub use expiry::expiry;
+pub use inventory::{Inventory, Names, Used, Why};
 pub use platform::Platform;
 pub use settings::{Settings, TakenForOne};
 pub use told::{Bite, Fault, Generation, Legacy, LegacyHost, Told, Way};

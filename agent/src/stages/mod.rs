@@ -17,6 +17,7 @@ pub mod dns;
 mod fake;
 mod grpc;
 pub mod http;
+pub mod inventory;
 pub mod manifest;
 pub mod ping;
 pub mod proxy;

@@ -1,6 +1,7 @@
 //! The order of the stages: one function a lane, straight down. What a lane needs from another round (refused
 //! credentials, the quota that was left, a registry's clock) stands in its [`Target`].
 
+mod discover;
 mod image;
 mod keyring;
 mod login;
@@ -14,7 +15,7 @@ mod way;
 mod wire;
 
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc};
@@ -24,6 +25,7 @@ use tokio::time::timeout;
 use crate::config::Config;
 use crate::model::{Evidence, Lane, Role, Stage, Subject};
 use crate::stages::{clock, disk};
+use discover::Discovery;
 use reach::{Reach, Reaches};
 use recorder::Recorder;
 pub use target::Target;
@@ -34,7 +36,10 @@ use tools::Tools;
 #[derive(Debug)]
 pub struct Walker {
     tools: Tools,
-    targets: Vec<Arc<Target>>,
+    config: Config,
+    targets: Mutex<Vec<Arc<Target>>>,
+    /// Absent: the configuration says what is watched.
+    discovery: Option<Discovery>,
     /// One test pull at a time: two would measure each other.
     pulling: Semaphore,
 }
@@ -45,13 +50,26 @@ impl Walker {
     /// Makes the tools and targets that the configuration asks for.
     pub fn new(config: &Config, clock: Clock) -> Walker {
         let tools = Tools::new(config, clock);
-        let targets = config.registries.iter().map(|registry| Arc::new(Target::new(registry))).collect();
-        Walker { tools, targets, pulling: Semaphore::new(1) }
+        let targets: Vec<_> =
+            config.registries.iter().map(|registry| Arc::new(Target::new(registry))).collect();
+        let (targets, discovery) = (Mutex::new(targets), Discovery::of(config));
+        Walker { tools, config: config.clone(), targets, discovery, pulling: Semaphore::new(1) }
     }
 
-    /// What is walked, in the order of the configuration.
-    pub fn targets(&self) -> &[Arc<Target>] {
-        &self.targets
+    /// What is walked: the registries of the configuration in its order, then those that were found.
+    pub fn targets(&self) -> Vec<Arc<Target>> {
+        self.targets.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Looks for registries that this node pulls from, where the configuration names none: those that are new. They are
+    /// targets from now on, until the process ends.
+    pub async fn discover(&self) -> Vec<Arc<Target>> {
+        let Some(discovery) = &self.discovery else { return Vec::new() };
+        let known: Vec<_> = self.targets().iter().map(|target| target.name().clone()).collect();
+        let used = discovery.look(&self.tools, &known).await;
+        let new: Vec<_> = used.iter().map(|used| Arc::new(Target::new(&self.config.found(used)))).collect();
+        self.targets.lock().unwrap_or_else(PoisonError::into_inner).extend(new.iter().cloned());
+        new
     }
 
     /// Asks containerd what it is told of registries, for the wire lanes that go by it.
@@ -74,7 +92,7 @@ impl Walker {
         let measured = disk::measure_within(&content, &snapshots, tools.disk, seen.limit());
         let _ = seen.stage(Stage::Disk, measured).await;
         let sample = |target: &Arc<Target>| target.clock_sample(tools.now(), tools.clock_counts);
-        let samples: Vec<_> = self.targets.iter().filter_map(sample).collect();
+        let samples: Vec<_> = self.targets().iter().filter_map(sample).collect();
         let _ = seen.stage(Stage::Clock, async { clock::compare(&samples) }).await;
         seen.finish(&[], Subject::Node, Lane::Node, tools.now())
     }

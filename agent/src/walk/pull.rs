@@ -23,7 +23,7 @@ pub(super) fn fence(tools: &Tools) -> Duration {
 
 /// The pull lane, where a pull may be made at all.
 pub(super) async fn stage(tools: &Tools, target: &Target, stop: impl Future<Output = ()>) -> Checked<()> {
-    let Some(image) = target.image() else {
+    let Some(image) = target.test_image() else {
         return Err(Stop::Undecided("no test image is configured".into(), Seen::default()));
     };
     if let Some(why) = reason_not_to_pull(tools, target).await {

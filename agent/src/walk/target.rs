@@ -1,11 +1,11 @@
 //! One registry: what is asked of it, where, and what its rounds remember of each other.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::reach::Reach;
 use super::tools::Tools;
@@ -31,8 +31,8 @@ pub struct Target {
     learnt: Mutex<Learnt>,
     /// The manifests that are known.
     shelf: tokio::sync::Mutex<Shelf>,
-    /// Whether a GET of a manifest may be made, which the registry may count as a pull.
-    leave: AtomicBool,
+    /// Until when requests may be made that the registry counts.
+    leave: Mutex<Option<Instant>>,
     /// Whether a wire lane has ended.
     looked: watch::Sender<bool>,
 }
@@ -58,7 +58,7 @@ impl Target {
             reaches: Mutex::default(),
             learnt: Mutex::default(),
             shelf: tokio::sync::Mutex::default(),
-            leave: AtomicBool::new(false),
+            leave: Mutex::default(),
             looked: watch::Sender::new(false),
         }
     }
@@ -95,7 +95,12 @@ impl Target {
         Ok(reaches)
     }
 
-    /// The image that tests ask for.
+    /// The image that test pulls may fetch.
+    pub fn test_image(&self) -> Option<&TestImage> {
+        self.registry.test_image()
+    }
+
+    /// The image that the wire lane asks for.
     pub fn image(&self) -> Option<&TestImage> {
         self.registry.image.as_ref()
     }
@@ -120,20 +125,6 @@ impl Target {
         false
     }
 
-    /// Gives leave for one look at the test image's manifest that the registry may count as a pull. It stands until it is
-    /// used, and is not added up.
-    pub fn grant(&self) {
-        self.leave.store(true, Ordering::Relaxed);
-    }
-
-    pub(super) fn has_leave(&self) -> bool {
-        self.leave.load(Ordering::Relaxed)
-    }
-
-    pub(super) fn use_leave(&self) {
-        self.leave.store(false, Ordering::Relaxed);
-    }
-
     pub(super) fn shelf(&self) -> &tokio::sync::Mutex<Shelf> {
         &self.shelf
     }
@@ -150,6 +141,26 @@ impl Target {
         // Endpoints that are no longer configured do not stay.
         known.retain(|_, (_, at)| now.since_start.saturating_sub(*at) < NEARBY_HOLDS);
         known.insert(endpoint.url.clone(), (nearby.clone(), now.since_start));
+    }
+
+    /// Gives leave for one look at a manifest that the registry may count as a pull, within `time`. What is not used in
+    /// its time is lost: were it kept, a whole fleet's would be used at once when a tag moves.
+    pub fn grant_for(&self, time: Duration) {
+        *self.leave() = Some(Instant::now() + time);
+    }
+
+    /// Whether such a look may be made now.
+    pub fn has_leave(&self) -> bool {
+        self.leave().is_some_and(|until| Instant::now() < until)
+    }
+
+    /// One look was made.
+    pub fn use_leave(&self) {
+        *self.leave() = None;
+    }
+
+    fn leave(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.leave.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Keeps what the registry's clock says at `now`. An answer without a date leaves nothing to compare.
@@ -193,7 +204,7 @@ impl Target {
         quota.remaining.zip(quota.limit)
     }
 
-    fn learnt(&self) -> std::sync::MutexGuard<'_, Learnt> {
+    fn learnt(&self) -> MutexGuard<'_, Learnt> {
         self.learnt.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -203,6 +214,20 @@ mod tests {
     use super::super::tools::Clock;
     use super::*;
     use std::io;
+
+    #[tokio::test(start_paused = true)]
+    async fn leave_for_a_look_is_for_one_and_for_a_time() {
+        let config = crate::config::load("", &|_| Err(io::ErrorKind::NotFound.into())).expect("it is valid");
+        let target = Target::new(&config.registries[0]);
+        assert!(!target.has_leave());
+        target.grant_for(Duration::from_secs(10));
+        assert!(target.has_leave());
+        target.use_leave();
+        assert!(!target.has_leave());
+        target.grant_for(Duration::from_secs(10));
+        tokio::time::advance(Duration::from_secs(10)).await;
+        assert!(!target.has_leave(), "its time is over");
+    }
 
     #[test]
     fn a_registrys_clock_is_forgotten_with_its_evidence() {

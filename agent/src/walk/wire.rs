@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use super::discover::as_pods_would;
 use super::image::Subject;
 use super::login::Login;
 use super::reach::Reach;
@@ -42,11 +43,14 @@ pub(super) async fn walk(
     loop {
         let limit = seen.limit();
         let authorized = login.authorize(tools, target, reach, &mut talk, &challenges, limit);
-        let admitted = seen.stage(Stage::Auth, authorized).await?;
-        let Some(image) = target.image() else { return Ok(()) };
+        let admitted = seen.stage(Stage::Auth, as_pods_would(target, authorized)).await?;
+        let (Some(admitted), Some(image)) = (admitted, target.image()) else { return Ok(()) };
         let image = Subject { tools, target, reach, image };
         let looked = image.manifest(&mut talk, &admitted, seen.limit());
-        let (manifest, layout) = match seen.stage(Stage::Manifest, looked).await? {
+        let Some(looked) = seen.stage(Stage::Manifest, as_pods_would(target, looked)).await? else {
+            return Ok(());
+        };
+        let (manifest, layout) = match looked {
             Ok((Looked::Found(manifest), layout)) => (manifest, layout),
             // Some registries ask who we are only here; whoever has answered is not asked again.
             Ok((Looked::Challenged(asked), _)) => {

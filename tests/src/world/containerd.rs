@@ -119,9 +119,15 @@ impl Containerd {
         process::run("nsenter", &[&head, args].concat())
     }
 
-    /// Pulls an image as a pod's, and waits until the CRI has taken note of it.
+    /// Pulls an image as a pod's, with the names that the CRI gives, and waits until the CRI has taken note of it.
     pub fn pull(&self, image: &str, certs: &Path) -> Fallible<()> {
-        self.ctr(&["images", "pull", "--hosts-dir", &certs.to_string_lossy(), image])?;
+        let user = format!("{}:{}", crate::USER, crate::PASSWORD);
+        self.ctr(&["images", "pull", "--user", &user, "--hosts-dir", &certs.to_string_lossy(), image])?;
+        let listed = self.ctr(&["images", "ls", &format!("name=={image}")])?;
+        let digest = listed.split_whitespace().find(|word| word.starts_with("sha256:"));
+        let (repository, _) = image.rsplit_once(':').ok_or("no tag")?;
+        let by_digest = format!("{repository}@{}", digest.ok_or("no digest")?);
+        self.ctr(&["images", "tag", image, &by_digest])?;
         let began = Instant::now();
         let filter = format!("name=={image}");
         while !self.ctr(&["images", "ls", &filter])?.contains("io.cri-containerd.image=managed") {

@@ -4,7 +4,7 @@
 mod sight;
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use self::sight::Sight;
 use super::{Checked, Pass, Seen, Stop};
@@ -36,6 +36,17 @@ pub fn find(registry: &RegistryName, told: &Told, plain_http: bool, pid: Option<
 pub fn lint(told: &Told, pid: Option<u32>) -> Result<Vec<Fault>, String> {
     let faults = Sight::of(pid).and_then(|sight| with(&sight, |files| hosts::lint(told, files)));
     faults.map_err(|unread| blind(&unread))
+}
+
+/// The folders in those of `config_path`, one for each registry that containerd is told of. What cannot be seen has none.
+/// Blocks on the file system.
+pub fn folders(told: &Told, pid: Option<u32>) -> Vec<PathBuf> {
+    let Ok(sight) = Sight::of(pid) else { return Vec::new() };
+    let within = |parent: &PathBuf| {
+        let folders = sight.list(parent).unwrap_or_default().into_iter().filter(|entry| entry.folder);
+        folders.map(|entry| parent.join(entry.name)).collect::<Vec<_>>()
+    };
+    told.config_path.iter().flat_map(within).collect()
 }
 
 /// A fault as a finding, at the path where it stands.

@@ -154,3 +154,13 @@ fn lint_sees_every_folder() {
     assert!(finding(&faults[1]).text.starts_with("hosts.toml, line 1: "), "{:?}", faults[1]);
     assert!(lint(&told(Path::new("/not/mounted")), None).is_err());
 }
+
+#[test]
+fn the_folders_of_config_path_are_listed_and_its_files_are_not() {
+    let (one, other) = (certs(""), certs(""));
+    fs::write(one.path().join("file.test"), "").unwrap();
+    let config_path = vec![one.path().to_owned(), "/nonexistent".into(), other.path().to_owned()];
+    let listed = folders(&Told { config_path, ..Told::default() }, None);
+    assert_eq!(listed, [one.path().join("reg.test"), other.path().join("reg.test")]);
+    assert_eq!(folders(&Told::default(), None), Vec::<PathBuf>::new());
+}
