@@ -4,7 +4,6 @@ use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
 use pullscope::config::{Config, Registry, Via};
 use pullscope::export::{report, text};
@@ -40,9 +39,6 @@ pub(crate) struct Arguments {
 /// How many registries are looked at side by side: at up to 16 connections each they stay under the 1,024 files that a
 /// process may have open by default.
 const WALKS_AT_ONCE: usize = 50;
-
-/// For how long a check may read manifests: longer than any round.
-const ONE_LOOK: Duration = Duration::from_secs(24 * 3600);
 
 /// Looks at every target, prints what it saw and ends with the code that says it.
 pub(crate) fn run(arguments: &Arguments) -> ExitCode {
@@ -116,12 +112,12 @@ async fn look(config: &Config, pulls: impl Fn(&RegistryName) -> bool) -> Result<
     let mut wires = JoinSet::new();
     let places = Arc::new(Semaphore::new(WALKS_AT_ONCE));
     for target in &targets {
-        // Who asks once may read the manifest once.
-        target.grant_for(ONE_LOOK);
         let walk = Arc::clone(&walker).wires(Arc::clone(target), sender.clone());
-        let places = Arc::clone(&places);
+        let (places, target, interval) = (Arc::clone(&places), Arc::clone(target), config.interval);
         wires.spawn(async move {
             let _place = places.acquire().await.expect("the semaphore is never closed");
+            // Who asks once may read the manifest once.
+            target.grant_for(interval);
             walk.await;
         });
     }

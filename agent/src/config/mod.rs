@@ -63,7 +63,7 @@ impl Config {
     }
 
     /// What is watched of a registry that the node was found to pull from.
-    pub fn found(&self, used: &Used) -> Registry {
+    pub fn found(used: &Used) -> Registry {
         registries::found(used)
     }
 }

@@ -53,26 +53,14 @@ pub(super) fn target(target: &Target, watched: &[Registry]) -> Registry {
 
 /// A registry of which only the name is given.
 fn bare(name: RegistryName) -> Registry {
-    Registry {
-        image: default_image(&name),
-        name,
-        origin: Origin::Configured,
-        plain_http: false,
-        ca: None,
-        proxy: None,
-    }
+    let image = default_image(&name);
+    Registry { name, origin: Origin::Configured, image, plain_http: false, ca: None, proxy: None }
 }
 
 /// A registry that the node was found to pull from.
 pub(super) fn found(used: &Used) -> Registry {
-    Registry {
-        name: used.name.clone(),
-        origin: Origin::Found,
-        image: used.sample.as_ref().map(TestImage::from),
-        plain_http: false,
-        ca: None,
-        proxy: None,
-    }
+    let (name, image) = (used.name.clone(), used.sample.as_ref().map(TestImage::from));
+    Registry { name, origin: Origin::Found, image, plain_http: false, ca: None, proxy: None }
 }
 
 /// Checks all that one entry gives, even if its name is wrong; `None` if it is.
@@ -94,14 +82,8 @@ fn one(
     });
     let name = name?;
     let image = if image == Field::Absent { default_image(&name) } else { image.or(None) };
-    Some(Registry {
-        name,
-        origin: Origin::Configured,
-        image,
-        plain_http,
-        ca: ca.given(),
-        proxy: proxy.given(),
-    })
+    let origin = Origin::Configured;
+    Some(Registry { name, origin, image, plain_http, ca: ca.given(), proxy: proxy.given() })
 }
 
 fn name(name: Field<String>, spot: &Spot, problems: &mut Vec<Problem>) -> Field<RegistryName> {

@@ -195,12 +195,11 @@ fn a_target_given_by_hand_takes_what_the_file_says_of_its_registry() {
 
 #[test]
 fn a_registry_that_was_found_has_an_image_to_ask_for_and_none_to_pull() {
-    let files = |_: &Path| Ok(br#"{"auths":{"a.test/org":{"username":"u","password":"p"}}}"#.to_vec());
-    let config = load("credentials: {docker_config: /auth.json}", &files).unwrap();
+    let config = read("");
     let sample = crate::model::ImageReference::parse("a.test/org/app:1").unwrap();
     let used =
         Used { name: sample.registry.clone(), why: crate::containerd::Why::Images(1), sample: Some(sample) };
-    let registry = config.found(&used);
+    let registry = Config::found(&used);
     assert_eq!(registry.image.as_ref().map(|image| image.repository.as_str()), Some("org/app"));
     assert_eq!(registry.test_image(), None);
     assert!(config.registries[0].test_image().is_some());

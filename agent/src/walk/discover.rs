@@ -152,7 +152,7 @@ mod tests {
             why: Why::Images(1),
             sample: ImageReference::parse("a.test/x").ok(),
         };
-        Target::new(&config("").found(&used))
+        Target::new(&Config::found(&used))
     }
 
     async fn check(target: &Target, cause: Cause, expect: &str) {

@@ -36,7 +36,6 @@ use tools::Tools;
 #[derive(Debug)]
 pub struct Walker {
     tools: Tools,
-    config: Config,
     targets: Mutex<Vec<Arc<Target>>>,
     /// Absent: the configuration says what is watched.
     discovery: Option<Discovery>,
@@ -53,7 +52,7 @@ impl Walker {
         let targets: Vec<_> =
             config.registries.iter().map(|registry| Arc::new(Target::new(registry))).collect();
         let (targets, discovery) = (Mutex::new(targets), Discovery::of(config));
-        Walker { tools, config: config.clone(), targets, discovery, pulling: Semaphore::new(1) }
+        Walker { tools, targets, discovery, pulling: Semaphore::new(1) }
     }
 
     /// What is walked: the registries of the configuration in its order, then those that were found.
@@ -67,7 +66,7 @@ impl Walker {
         let Some(discovery) = &self.discovery else { return Vec::new() };
         let known: Vec<_> = self.targets().iter().map(|target| target.name().clone()).collect();
         let used = discovery.look(&self.tools, &known).await;
-        let new: Vec<_> = used.iter().map(|used| Arc::new(Target::new(&self.config.found(used)))).collect();
+        let new: Vec<_> = used.iter().map(|used| Arc::new(Target::new(&Config::found(used)))).collect();
         self.targets.lock().unwrap_or_else(PoisonError::into_inner).extend(new.iter().cloned());
         new
     }

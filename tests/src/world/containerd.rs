@@ -263,7 +263,9 @@ pub fn write_host(certs: &Path, host: &str, scheme: &str, roots: Option<&Path>) 
     let dir = certs.join(host);
     fs::create_dir_all(&dir)?;
     let ca = roots.map_or(String::new(), |path| format!("ca = \"{}\"\n", path.display()));
-    Ok(fs::write(dir.join("hosts.toml"), format!("server = \"{scheme}://{host}\"\n{ca}[host]\n"))?)
+    // Docker Hub's API has another host than its name.
+    let server = if host == "docker.io" { "registry-1.docker.io" } else { host };
+    Ok(fs::write(dir.join("hosts.toml"), format!("server = \"{scheme}://{server}\"\n{ca}[host]\n"))?)
 }
 
 /// A program that is not containerd, on a socket where containerd should be.
