@@ -56,6 +56,10 @@ bench-latency runs="20": (setup "bench") release
 bench-scrape: (setup "bench") release
     @tools/sandbox tests/bench/scrape
 
+# A test pull beside `ctr images pull`, and what it costs the agent; CONTAINERD is another one than the installed (as root).
+bench-pull containerd="containerd": (setup "bench") release
+    @tools/sandbox tests/bench/pull "{{ containerd }}"
+
 # How many error texts are read in a second and core; FILE has one JSON object with a `message` a line.
 bench-classify file="": (setup "build")
     cargo bench --package pullscope --bench classify --locked -- {{ file }}

@@ -92,6 +92,7 @@ impl Book {
             outcome,
             bytes: 1000,
             took: Duration::from_secs(2),
+            phases: Vec::new(),
             message: String::new(),
         }));
         self.record(Subject::Registry(name(registry)), Lane::Pull, seconds, vec![step])

@@ -8,6 +8,7 @@ pub mod expect;
 pub mod hosts;
 pub mod http;
 pub mod metrics;
+pub mod pulls;
 pub mod record;
 pub mod scenario;
 pub mod shape;

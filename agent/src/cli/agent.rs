@@ -79,6 +79,8 @@ async fn serve(config: &Config) -> Result<(), String> {
         // The receivers live as long as the scheduler, which is awaited beside.
         let _ = stop.send(true);
     };
+    let sweeper = Arc::clone(&walker);
+    tokio::spawn(async move { sweeper.sweep().await });
     let schedule = schedule::run(config, walker, sender, pulse, stopped);
     let write = write(ledger, receiver, publish, clock);
     tokio::select! {

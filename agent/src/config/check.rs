@@ -20,6 +20,7 @@ const INTERVAL: Duration = Duration::from_secs(60);
 const TIMEOUT: Duration = Duration::from_secs(10);
 const PULL_INTERVAL: Duration = Duration::from_secs(30 * 60);
 const PULL_TIMEOUT: Duration = Duration::from_secs(2 * 60);
+const STALL_TIMEOUT: Duration = Duration::from_secs(30);
 const FLEET_PULLS_PER_HOUR: u32 = 60;
 const WARN_FREE_PERCENT: f64 = 15.0;
 const FAIL_FREE_PERCENT: f64 = 5.0;
@@ -32,6 +33,9 @@ const TIMEOUTS: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration
 const PULL_INTERVALS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(7 * 24 * 3600);
 /// An hour: large test images over slow lines end before.
 const PULL_TIMEOUTS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3600);
+
+/// containerd counts in steps of 1 MiB: one that takes ten minutes is no pull.
+const STALL_TIMEOUTS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(600);
 
 /// Checks every value and puts the defaults in; what is wrong goes to `problems`.
 pub(super) fn check(raw: Raw, files: &Files<'_>, problems: &mut Vec<Problem>) -> Config {
@@ -135,9 +139,9 @@ fn pull(raw: RawPull, problems: &mut Vec<Problem>) -> Pull {
     let via = raw.via.then(problems, |via| match via.as_str() {
         "auto" => Ok(Via::Auto),
         "cri" => Ok(Via::Cri),
+        "transfer" => Ok(Via::Transfer),
         "off" => Ok(Via::Off),
-        "transfer" => Err("this version pulls through the CRI only: write auto, cri or off".to_owned()),
-        _ => Err("must be auto, cri or off".to_owned()),
+        _ => Err("must be auto, cri, transfer or off".to_owned()),
     });
     let interval = raw.interval.then(problems, |value| within(value, &PULL_INTERVALS));
     let timeout = raw.timeout.then(problems, |value| within(value, &PULL_TIMEOUTS));
@@ -153,6 +157,11 @@ fn pull(raw: RawPull, problems: &mut Vec<Problem>) -> Pull {
         via: via.or(Via::Auto),
         interval,
         timeout: timeout.or(default),
+        stall_timeout: raw
+            .stall_timeout
+            .then(problems, |value| within(value, &STALL_TIMEOUTS))
+            .or(STALL_TIMEOUT),
+        min_bytes_per_second: raw.min_bytes_per_second.or(0),
         fleet_size: raw.fleet_size.then(problems, at_least_one).or(1),
         fleet_pulls_per_hour: raw.fleet_pulls_per_hour.then(problems, at_least_one).or(FLEET_PULLS_PER_HOUR),
     }

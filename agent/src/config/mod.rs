@@ -103,6 +103,8 @@ pub enum Via {
     Auto,
     /// The CRI, as the kubelet does.
     Cri,
+    /// Transfer (containerd 1.7 and later), in a namespace of our own.
+    Transfer,
     /// No test pulls.
     Off,
 }
@@ -117,6 +119,10 @@ pub struct Pull {
     pub interval: Duration,
     /// The most that one pull may take.
     pub timeout: Duration,
+    /// For how long nothing may come before a pull is given up.
+    pub stall_timeout: Duration,
+    /// Below this a pull is too slow; 0: none is.
+    pub min_bytes_per_second: u32,
     /// How many nodes share the budget.
     pub fleet_size: u32,
     /// Requests an hour of the whole fleet that a registry counts as pulls, per registry: each GET of a manifest. A test

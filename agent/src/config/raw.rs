@@ -34,6 +34,8 @@ pub(super) struct RawPull {
     pub(super) via: Field<String>,
     pub(super) interval: Field<Duration>,
     pub(super) timeout: Field<Duration>,
+    pub(super) stall_timeout: Field<Duration>,
+    pub(super) min_bytes_per_second: Field<u32>,
     pub(super) fleet_size: Field<u32>,
     pub(super) fleet_pulls_per_hour: Field<u32>,
 }
@@ -93,12 +95,22 @@ impl Raw {
 
 impl RawPull {
     fn read(top: &Section<'_>, problems: &mut Vec<Problem>) -> RawPull {
-        let known = ["via", "interval", "timeout", "fleet_size", "fleet_pulls_per_hour"];
+        let known = [
+            "via",
+            "interval",
+            "timeout",
+            "stall_timeout",
+            "min_bytes_per_second",
+            "fleet_size",
+            "fleet_pulls_per_hour",
+        ];
         let pull = sub(top, "pull", &known, problems);
         RawPull {
             via: pull.text("via", problems),
             interval: pull.duration("interval", problems),
             timeout: pull.duration("timeout", problems),
+            stall_timeout: pull.duration("stall_timeout", problems),
+            min_bytes_per_second: pull.whole("min_bytes_per_second", problems),
             fleet_size: pull.whole("fleet_size", problems),
             fleet_pulls_per_hour: pull.whole("fleet_pulls_per_hour", problems),
         }

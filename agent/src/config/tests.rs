@@ -41,6 +41,8 @@ fn an_empty_file_has_the_defaults_of_the_contract() {
         assert_eq!(config.pull.via, Via::Auto);
         assert_eq!(config.pull.interval, Duration::from_secs(1800));
         assert_eq!(config.pull.timeout, Duration::from_secs(120));
+        assert_eq!(config.pull.stall_timeout, Duration::from_secs(30));
+        assert_eq!(config.pull.min_bytes_per_second, 0);
         assert_eq!((config.pull.fleet_size, config.pull.fleet_pulls_per_hour), (1, 60));
         assert_eq!((config.disk.warn_free_percent, config.disk.fail_free_percent), (15.0, 5.0));
         assert_eq!(names(&config), ["docker.io", "registry.k8s.io"]);
@@ -60,7 +62,7 @@ interval: 2m30s
 timeout: 500ms
 resolv_conf: /a
 containerd: {socket: /b, config_path: /c, config: /d}
-pull: {via: off, interval: 1h, timeout: 5m, fleet_size: 20, fleet_pulls_per_hour: 3}
+pull: {via: off, interval: 1h, timeout: 5m, stall_timeout: 9s, min_bytes_per_second: 7, fleet_size: 20, fleet_pulls_per_hour: 3}
 disk: {warn_free_percent: 20.5, fail_free_percent: 0}
 registries:
 - name: localhost:5000
@@ -79,6 +81,8 @@ registries:
         via: Via::Off,
         interval: Duration::from_secs(3600),
         timeout: Duration::from_secs(300),
+        stall_timeout: Duration::from_secs(9),
+        min_bytes_per_second: 7,
         fleet_size: 20,
         fleet_pulls_per_hour: 3,
     };

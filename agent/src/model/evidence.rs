@@ -267,12 +267,44 @@ impl PullOutcome {
     }
 }
 
+/// A part of a pull, in order. Through the CRI the first three cannot be told apart while all is well: what they took
+/// together stands under [`Phase::Manifest`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Phase {
+    /// The manifest's HEAD: which digest a tag means.
+    Resolve,
+    /// The registry has asked for a token or a password.
+    Token,
+    /// The index and the manifest.
+    Manifest,
+    /// The image's configuration.
+    Config,
+    /// The layers; the configuration's time is among theirs, as they are fetched side by side.
+    Layers,
+    /// What was fetched becomes snapshots, as far as that is not done beside fetching.
+    Unpack,
+}
+
+impl Phase {
+    /// The word for it.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Phase::Resolve => "resolve",
+            Phase::Token => "token",
+            Phase::Manifest => "manifest",
+            Phase::Config => "config",
+            Phase::Layers => "layers",
+            Phase::Unpack => "unpack",
+        }
+    }
+}
+
 /// How the test pull went.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PullReport {
     /// The image reference.
     pub image: String,
-    /// Through which of containerd's services (`cri`).
+    /// Through which of containerd's services (`cri`, `transfer`).
     pub via: &'static str,
     /// How it ended.
     pub outcome: PullOutcome,
@@ -280,6 +312,8 @@ pub struct PullReport {
     pub bytes: u64,
     /// How long the pull itself took.
     pub took: Duration,
+    /// How long each part of it took, in order, as far as it came.
+    pub phases: Vec<(Phase, Duration)>,
     /// The error, or what is to be known of the result; bounded and safe to show.
     pub message: String,
 }

@@ -11,7 +11,7 @@ mod verdict;
 
 pub use cause::{Cause, Domain, Fault};
 pub use evidence::{
-    Evidence, Fact, Finding, Moment, Outcome, PullOutcome, PullReport, Quota, Role, RuntimeInfo, Step,
+    Evidence, Fact, Finding, Moment, Outcome, Phase, PullOutcome, PullReport, Quota, Role, RuntimeInfo, Step,
     Subject,
 };
 pub use reading::Reading;

@@ -24,7 +24,15 @@ fn midnight() -> SystemTime {
 }
 
 fn pull(fleet_size: u32, fleet_pulls_per_hour: u32) -> Pull {
-    Pull { via: Via::Auto, interval: MINUTE * 30, timeout: MINUTE, fleet_size, fleet_pulls_per_hour }
+    Pull {
+        via: Via::Auto,
+        interval: MINUTE * 30,
+        timeout: MINUTE,
+        stall_timeout: MINUTE,
+        min_bytes_per_second: 0,
+        fleet_size,
+        fleet_pulls_per_hour,
+    }
 }
 
 fn node(names: &str, n: u32) -> String {

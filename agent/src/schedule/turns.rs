@@ -110,6 +110,8 @@ mod tests {
             via: Via::Auto,
             interval: MINUTE * 30,
             timeout: MINUTE,
+            stall_timeout: MINUTE,
+            min_bytes_per_second: 0,
             fleet_size: 1,
             fleet_pulls_per_hour: 60,
         };

@@ -1,5 +1,6 @@
 //! A containerd for tests: the CRI by proto's server stubs, containerd's own services by hand, on a unix socket.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::SystemTime;
@@ -54,6 +55,10 @@ pub(super) struct State {
     pub(super) pulled: Vec<PullImageRequest>,
     pub(super) removed: Vec<String>,
     pub(super) untagged: Vec<String>,
+    /// The leases that there are.
+    pub(super) leases: Vec<api::Lease>,
+    /// When an image got a name, and when that was changed last; others have theirs since the epoch.
+    pub(super) records: BTreeMap<String, (SystemTime, SystemTime)>,
     /// Absent: the CRI plugin is off.
     pub(super) cri: bool,
     /// Absent: another runtime than containerd.
@@ -104,6 +109,8 @@ impl Fake {
             pulled: vec![],
             removed: vec![],
             untagged: vec![],
+            leases: vec![],
+            records: BTreeMap::new(),
             cri: true,
             containerd: true,
             plugins: vec![
@@ -197,13 +204,40 @@ impl Shared {
             "content.v1.Content/Read" => {
                 api::ReadContentResponse { offset: 0, data: MANIFEST_BYTES.to_vec() }.encode_to_vec()
             }
+            "leases.v1.Leases/Create" => {
+                let api::CreateRequest { id, labels } = api::CreateRequest::decode(asked).unwrap();
+                let lease = api::Lease { id, created_at: Some(SystemTime::now().into()), labels };
+                state.leases.push(lease.clone());
+                api::CreateResponse { lease: Some(lease) }.encode_to_vec()
+            }
+            "leases.v1.Leases/List" => api::ListResponse { leases: state.leases.clone() }.encode_to_vec(),
+            "leases.v1.Leases/Delete" => {
+                let id = api::DeleteRequest::decode(asked).unwrap().id;
+                state.leases.retain(|lease| lease.id != id);
+                vec![]
+            }
+            "leases.v1.Leases/ListResources" => api::ListResourcesResponse::default().encode_to_vec(),
             "images.v1.Images/Get" => {
+                let name = api::GetImageRequest::decode(asked).unwrap().name;
+                let known = state.images.iter().any(|image| {
+                    image.id == name || image.repo_tags.contains(&name) || image.repo_digests.contains(&name)
+                });
+                if !known {
+                    return Some(Err("5"));
+                }
+                let epoch = SystemTime::UNIX_EPOCH;
+                let (created, updated) = state.records.get(&name).copied().unwrap_or((epoch, epoch));
                 let target = types::Descriptor {
                     digest: MANIFEST.to_owned(),
                     size: 100,
                     ..types::Descriptor::default()
                 };
-                let image = api::Image { target: Some(target), ..api::Image::default() };
+                let image = api::Image {
+                    target: Some(target),
+                    created_at: Some(created.into()),
+                    updated_at: Some(updated.into()),
+                    ..api::Image::default()
+                };
                 api::GetImageResponse { image: Some(image) }.encode_to_vec()
             }
             "images.v1.Images/Delete" => {
@@ -274,6 +308,11 @@ impl ImageService for Shared {
         self.state().pulled.push(request);
         if matches!(pull, Pull::Brings(_) | Pull::BringsAndHangs) {
             let mut state = self.state();
+            let now = SystemTime::now();
+            state.records.insert(name.clone(), (now, now));
+            if state.images.iter().all(|image| image.id != ID) {
+                state.records.insert(ID.to_owned(), (now, now));
+            }
             match state.images.iter_mut().find(|image| image.id == ID) {
                 Some(image) => image.repo_tags.push(name),
                 None => state.images.push(image(ID, &name)),

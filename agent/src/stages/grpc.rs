@@ -66,10 +66,15 @@ impl Node {
 /// containerd refuses.
 pub(super) fn within<T>(namespace: &str, message: T) -> Request<T> {
     let mut request = Request::new(message);
-    if let Ok(value) = MetadataValue::try_from(namespace) {
-        request.metadata_mut().insert("containerd-namespace", value);
-    }
+    metadata(&mut request, "containerd-namespace", namespace);
     request
+}
+
+/// Puts a header field onto a request; a value that cannot stand in one is left out.
+pub(super) fn metadata<T>(request: &mut Request<T>, key: &'static str, value: &str) {
+    if let Ok(value) = MetadataValue::try_from(value) {
+        request.metadata_mut().insert(key, value);
+    }
 }
 
 /// A status in words: what containerd sent, or, where this side made it, the chain of errors beneath.

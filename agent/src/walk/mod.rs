@@ -24,6 +24,7 @@ use tokio::time::timeout;
 
 use crate::config::Config;
 use crate::model::{Evidence, Lane, Role, Stage, Subject};
+use crate::stages::pull::{self as pull_stage, Swept};
 use crate::stages::{clock, disk};
 use discover::Discovery;
 use reach::{Reach, Reaches};
@@ -69,6 +70,21 @@ impl Walker {
         let new: Vec<_> = used.iter().map(|used| Arc::new(Target::new(&Config::found(used)))).collect();
         self.targets.lock().unwrap_or_else(PoisonError::into_inner).extend(new.iter().cloned());
         new
+    }
+
+    /// Takes back what test pulls have left on this node whose process was killed. It is for a start; every pull begins
+    /// with the like.
+    pub async fn sweep(&self) {
+        let Swept { removed, stays, trouble } = pull_stage::sweep(&self.tools.socket).await;
+        for image in removed {
+            tracing::info!("took back {image}, which a test pull of a killed process had left");
+        }
+        for left in stays {
+            tracing::warn!("a test pull of a killed process has left {left}");
+        }
+        if let Some(why) = trouble {
+            tracing::debug!("could not look for what killed test pulls have left: {why}");
+        }
     }
 
     /// Asks containerd what it is told of registries, for the wire lanes that go by it.

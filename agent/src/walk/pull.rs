@@ -1,6 +1,7 @@
 //! The pull lane: whether a test pull may be made at all, and what it is made with.
 
 use std::future::Future;
+use std::path::Path;
 use std::time::Duration;
 
 use tokio::time::timeout;
@@ -8,9 +9,12 @@ use tokio::time::timeout;
 use super::login;
 use super::target::Target;
 use super::tools::Tools;
+use crate::config::Via;
+use crate::containerd::Generation;
 use crate::containerd::credentials::Credentials;
 use crate::model::{Fact, PullOutcome, PullReport, text};
-use crate::stages::{Checked, Seen, Stop, pull, runtime};
+use crate::stages::runtime::{self, Runtime};
+use crate::stages::{Checked, Seen, Stop, pull};
 
 /// No test pull is made while less than this share of the registry's quota is left: it belongs to the pods.
 const QUOTA_FOR_PODS: f64 = 0.2;
@@ -18,7 +22,7 @@ const QUOTA_FOR_PODS: f64 = 0.2;
 /// The pull keeps its own deadline; the rest is for what comes before and after it: a wire lane that is asking for a
 /// token with the same credentials, containerd's own word, and what the pull stage does beside pulling.
 pub(super) fn fence(tools: &Tools) -> Duration {
-    tools.pull_limit + tools.timeout * 2 + pull::OVERHEAD
+    tools.pull.timeout + tools.timeout * 2 + pull::OVERHEAD
 }
 
 /// The pull lane, where a pull may be made at all.
@@ -29,25 +33,44 @@ pub(super) async fn stage(tools: &Tools, target: &Target, stop: impl Future<Outp
     if let Some(why) = reason_not_to_pull(tools, target).await {
         return Err(not_tried(&image.reference, why));
     }
-    let (content, snapshots) =
-        match timeout(tools.timeout, runtime::inspect(&tools.socket, &tools.asked)).await {
-            Ok(Ok(pass)) => tools.roots(Some(&pass.product)),
-            Ok(Err(Stop::Failed(finding, _))) => return Err(not_tried(&image.reference, finding.text)),
-            Ok(Err(Stop::Undecided(why, _))) => return Err(not_tried(&image.reference, why)),
-            Err(_) => return Err(not_tried(&image.reference, "containerd does not answer".into())),
-        };
+    let runtime = match timeout(tools.timeout, runtime::inspect(&tools.socket, &tools.asked)).await {
+        Ok(Ok(pass)) => pass.product,
+        Ok(Err(Stop::Failed(finding, _))) => return Err(not_tried(&image.reference, finding.text)),
+        Ok(Err(Stop::Undecided(why, _))) => return Err(not_tried(&image.reference, why)),
+        Err(_) => return Err(not_tried(&image.reference, "containerd does not answer".into())),
+    };
+    let (content, snapshots) = tools.roots(Some(&runtime));
     let credentials = credentials(tools, target).await;
     let order = pull::Order {
         socket: &tools.socket,
         image: &image.reference,
         credentials: credentials.as_ref(),
         registry: target.name().as_str(),
-        limit: tools.pull_limit,
+        via: match tools.pull.via {
+            Via::Cri => pull::Wanted::Cri,
+            Via::Transfer => pull::Wanted::Transfer,
+            Via::Auto | Via::Off => pull::Wanted::Auto,
+        },
+        generation: Generation::of_version(&runtime.info.version),
+        host_dir: host_dir(&runtime),
+        pulls_by_transfer: runtime.pulls_by_transfer,
+        snapshotter: &runtime.info.snapshotter,
+        limit: tools.pull.timeout,
+        stall: tools.pull.stall_timeout,
+        min_rate: tools.pull.min_bytes_per_second.into(),
         content: &content,
         snapshots: &snapshots,
         disk: tools.disk,
     };
     pull::pull(order, stop).await
+}
+
+/// The folder of hosts.toml files as the CRI itself hands it to Transfer: it takes a list of them for one name.
+fn host_dir(runtime: &Runtime) -> Option<&Path> {
+    match runtime.told.as_ref().ok()?.config_path.as_slice() {
+        [only] => Some(only),
+        _ => None,
+    }
 }
 
 /// What speaks against a test pull now: it must neither take the pods' quota nor lock an account.
@@ -81,6 +104,7 @@ fn not_tried(image: &str, why: String) -> Stop {
         outcome: PullOutcome::Undecided,
         bytes: 0,
         took: Duration::ZERO,
+        phases: Vec::new(),
         message: text::clean(&why, text::MAX_TEXT),
     };
     Stop::Undecided(why, Seen { fact: Some(Fact::Pull(report)), ..Seen::default() })

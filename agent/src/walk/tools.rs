@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use tokio::time::timeout;
 
 use super::survey::Known;
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::containerd::proxy::{ProxyRules, ProxySource};
 use crate::model::Moment;
 use crate::stages::Stop;
@@ -57,7 +57,7 @@ pub(super) struct Tools {
     pub(super) round: Duration,
     /// For how long a registry's clock counts.
     pub(super) clock_counts: Duration,
-    pub(super) pull_limit: Duration,
+    pub(super) pull: config::Pull,
     clock: Clock,
     /// Whom this node trusts.
     pub(super) trust: Result<Trust, String>,
@@ -117,7 +117,7 @@ impl Tools {
             timeout: config.timeout,
             round: config.interval.mul_f64(STAGES_SHARE),
             clock_counts: config.interval * CLOCK_INTERVALS,
-            pull_limit: config.pull.timeout,
+            pull: config.pull.clone(),
             clock,
             trust: Trust::native(),
             roots: Mutex::default(),

@@ -21,11 +21,11 @@ pub const INDEX: &str = "index";
 pub const FOREIGN: &str = "foreign";
 
 const INDEX_TYPE: &str = "application/vnd.oci.image.index.v1+json";
-const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
-const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+pub(super) const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+pub(super) const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 /// What the file in the image says.
 const TEXT: &str = "pullscope\n";
-const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
+pub(super) const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 
 /// What a registry holds of an image, by digest.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,7 +105,7 @@ pub fn layer_digest() -> Fallible<String> {
 }
 
 /// A monolithic upload: POST for a place, PUT with the digest (OCI distribution 1.0, "POST then PUT").
-fn put_blob(registry: SocketAddr, repository: &str, blob: &[u8]) -> Fallible<()> {
+pub(super) fn put_blob(registry: SocketAddr, repository: &str, blob: &[u8]) -> Fallible<()> {
     let path = format!("/v2/{repository}/blobs/uploads/");
     let begun = http::request(registry, "POST", &path, &[], b"")?;
     begun.expect_status(202, &path)?;
@@ -135,14 +135,14 @@ pub fn architecture() -> &'static str {
     }
 }
 
-fn gzip(bytes: &[u8]) -> Fallible<Vec<u8>> {
+pub(super) fn gzip(bytes: &[u8]) -> Fallible<Vec<u8>> {
     let mut encoder = GzBuilder::new().mtime(0).write(Vec::new(), Compression::best());
     encoder.write_all(bytes)?;
     Ok(encoder.finish()?)
 }
 
 /// A tar archive (POSIX ustar) of one small file, without any date or owner.
-fn tar_of(name: &str, data: &[u8]) -> Vec<u8> {
+pub(super) fn tar_of(name: &str, data: &[u8]) -> Vec<u8> {
     let mut header = [0_u8; 512];
     let mut field = |at: usize, text: &[u8]| header[at..at + text.len()].copy_from_slice(text);
     field(0, name.as_bytes());

@@ -19,6 +19,7 @@ use crate::scenario::{self, Auth, ServerKind};
 use crate::{Fallible, PASSWORD, USER};
 
 pub mod address;
+pub mod bulk;
 pub mod containerd;
 pub mod cri;
 pub mod disk;

@@ -14,7 +14,7 @@ use super::tls::Identity;
 use crate::{Fallible, PASSWORD, USER};
 
 /// What is answered at one place instead of, or beside, what the registry behind says.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Route {
     /// In nginx's words: `/v2/` for all below it, `= /v2/` for just that. `@layer@` is the digest of the test image's
@@ -39,6 +39,10 @@ pub struct Route {
     /// Never answer.
     #[serde(default)]
     pub hang: bool,
+    /// What the registry behind says goes out at so many bytes a second, in nginx's words: `30k`.
+    pub rate: Option<String>,
+    /// So many go out before that at once: `2m`.
+    pub rate_after: Option<String>,
 }
 
 /// What one nginx is to do.
@@ -118,6 +122,11 @@ fn location(n: usize, route: &Route, site: &Site<'_>, home: &Path) -> Fallible<S
     let mut block = format!("location {} {{\n", route.location.replace("@layer@", &layer));
     if route.password {
         writeln!(block, "auth_basic pullscope; auth_basic_user_file {}/htpasswd;", home.display())?;
+    }
+    for (word, value) in [("limit_rate", &route.rate), ("limit_rate_after", &route.rate_after)] {
+        if let Some(value) = value {
+            writeln!(block, "{word} {value};")?;
+        }
     }
     let answer = match (route.token, route.status) {
         (true, _) => format!("default_type application/json; {headers}try_files /{n}.json =500;"),

@@ -1,9 +1,16 @@
 //! The pull against a fake containerd.
 
+use std::collections::HashMap;
 use std::future::pending;
+use std::time::SystemTime;
+
+use containerd_client::services::v1::Lease;
+use tokio::time::{Instant, sleep};
+use tonic::Status;
 
 use super::*;
 use crate::containerd::credentials::Secret;
+use crate::model::{Fact, PullOutcome, PullReport};
 use crate::stages::fake::{Fake, ID, Pull, image};
 use pullscope_proto::v1::Container;
 
@@ -22,12 +29,24 @@ async fn order(fake: &Fake, limit: Duration, disk: Limits, stop: impl Future<Out
     let folder = tempfile::tempdir().unwrap();
     let password = Credentials::Password { username: "u".to_owned(), password: Secret::new("hunter2") };
     let (content, snapshots) = (folder.path(), folder.path());
-    let (image, registry, socket) = (IMAGE, "r.lan:5000", &fake.socket());
-    pull(
-        Order { socket, image, credentials: Some(&password), registry, limit, content, snapshots, disk },
-        stop,
-    )
-    .await
+    let order = Order {
+        socket: &fake.socket(),
+        image: IMAGE,
+        credentials: Some(&password),
+        registry: "r.lan:5000",
+        via: Wanted::Auto,
+        generation: Generation::V1_7,
+        host_dir: None,
+        pulls_by_transfer: None,
+        snapshotter: "overlayfs",
+        limit,
+        stall: LONG,
+        min_rate: 0,
+        content,
+        snapshots,
+        disk,
+    };
+    pull(order, stop).await
 }
 
 fn report(checked: &Checked<()>) -> PullReport {
@@ -47,8 +66,10 @@ async fn a_good_pull_is_counted_and_nothing_stays() {
     let checked = order(&fake, LONG, ANY, pending()).await;
     assert!(checked.is_ok(), "{checked:?}");
     let report = report(&checked);
-    assert_eq!((report.outcome, report.bytes, report.message.as_str()), (PullOutcome::Pulled, 1110, ""));
+    assert_eq!((report.outcome, report.bytes, report.via), (PullOutcome::Pulled, 1110, "cri"));
+    assert!(report.message.ends_with("by the CRI: this containerd has no Transfer"), "{}", report.message);
     assert_eq!(fake.state().removed, [ID]);
+    assert!(fake.state().leases.is_empty());
 }
 
 #[tokio::test]
@@ -81,25 +102,13 @@ async fn an_image_under_another_name_loses_only_the_name_that_the_pull_gave_it()
 }
 
 #[tokio::test]
-async fn an_image_that_was_pulled_by_this_name_before_stays() {
+async fn an_image_that_was_pulled_by_this_name_before_is_not_pulled_over() {
     let fake = Fake::start(Pull::Brings(SystemTime::UNIX_EPOCH));
-    fake.state().images.push(image(ID, IMAGE));
-    order(&fake, LONG, ANY, pending()).await.expect_err("it proves nothing");
-    let state = fake.state();
-    assert!(state.removed.is_empty() && state.untagged.is_empty());
-}
-
-#[tokio::test]
-async fn a_tag_that_has_moved_is_left_and_told() {
-    let fake = Fake::start(Pull::Brings(later()));
-    // The old image bears the name where the fake does not look for it: by it, it finds the new one, as containerd
-    // does once the tag has moved.
-    let mut old = image("sha256:01d", "x.lan/y:1");
-    old.repo_digests.push(IMAGE.to_owned());
-    fake.state().images.push(old);
+    fake.state().images.push(image("sha256:01d", IMAGE));
     let checked = order(&fake, LONG, ANY, pending()).await;
-    assert!(report(&checked).message.contains("was on the node before"), "{}", report(&checked).message);
-    assert!(fake.state().removed.is_empty());
+    assert_eq!(report(&checked).outcome, PullOutcome::Present);
+    let state = fake.state();
+    assert!(state.pulled.is_empty() && state.removed.is_empty() && state.untagged.is_empty());
 }
 
 #[tokio::test]
@@ -168,7 +177,87 @@ async fn no_pull_is_tried_onto_a_full_disk() {
 async fn without_the_cri_there_is_no_pull_to_try() {
     let fake = Fake::start(Pull::Brings(later()));
     fake.state().cri = false;
+    fake.state().plugins.retain(|plugin| plugin.id != "cri");
     let checked = order(&fake, LONG, ANY, pending()).await;
     let Err(Stop::Undecided(why, _)) = &checked else { panic!("{checked:?}") };
-    assert!(why.contains("no CRI"), "{why}");
+    assert!(why.contains("neither a CRI nor Transfer"), "{why}");
+}
+
+/// A process of another PID namespace has begun a pull, brought the image, and is no more.
+fn dead_pull(fake: &Fake, began: SystemTime) {
+    let labels = [("pullscope/image", IMAGE), ("pullscope/holder", "pid:[1] 1 1")];
+    let labels: HashMap<_, _> =
+        labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into_iter().collect();
+    let mut state = fake.state();
+    state.leases.push(Lease { id: "dead".to_owned(), created_at: Some(began.into()), labels });
+    state.images.push(image(ID, IMAGE));
+    let came = began + Duration::from_secs(1);
+    for name in [IMAGE, ID] {
+        state.records.insert(name.to_owned(), (came, came));
+    }
+}
+
+fn yesterday() -> SystemTime {
+    SystemTime::now() - Duration::from_secs(86_400)
+}
+
+#[tokio::test]
+async fn what_a_dead_process_pulled_is_taken_back() {
+    let fake = Fake::start(Pull::Hangs);
+    dead_pull(&fake, yesterday());
+    let swept = sweep(&fake.socket()).await;
+    assert_eq!(swept, Swept { removed: vec![IMAGE.to_owned()], ..Swept::default() });
+    assert_eq!(fake.state().removed, [ID]);
+    assert!(fake.state().leases.is_empty());
+}
+
+#[tokio::test]
+async fn what_was_there_before_a_dead_process_pulled_stays() {
+    let fake = Fake::start(Pull::Hangs);
+    dead_pull(&fake, yesterday());
+    fake.state().records.clear();
+    sweep(&fake.socket()).await;
+    let state = fake.state();
+    assert!(state.removed.is_empty() && state.untagged.is_empty() && state.leases.is_empty());
+}
+
+#[tokio::test]
+async fn what_a_dead_process_pulled_and_a_pod_pulled_again_stays() {
+    let fake = Fake::start(Pull::Hangs);
+    dead_pull(&fake, yesterday());
+    let (came, now) = (yesterday() + Duration::from_secs(1), SystemTime::now());
+    fake.state().records.insert(IMAGE.to_owned(), (came, now));
+    let swept = sweep(&fake.socket()).await;
+    assert!(swept.stays[0].contains("someone else has pulled it"), "{swept:?}");
+    assert!(fake.state().removed.is_empty());
+}
+
+#[tokio::test]
+async fn a_pull_that_is_under_way_is_not_swept() {
+    let fake = Fake::start(Pull::BringsAndHangs);
+    let stop = async {
+        sleep(SHORT).await;
+        assert_eq!(sweep(&fake.socket()).await, Swept::default());
+        assert!(fake.state().removed.is_empty());
+    };
+    order(&fake, LONG, ANY, stop).await.expect_err("it was stopped");
+    assert_eq!(fake.state().removed, [ID]);
+}
+
+#[tokio::test]
+async fn an_image_is_not_removed_while_another_pull_may_be_of_it() {
+    let fake = Fake::start(Pull::Brings(later()));
+    let other = Lease { created_at: Some(SystemTime::now().into()), ..Lease::default() };
+    fake.state().leases.push(other);
+    let checked = order(&fake, LONG, ANY, pending()).await;
+    assert!(report(&checked).message.contains("another pull is under way"), "{}", report(&checked).message);
+    assert!(fake.state().removed.is_empty());
+    assert_eq!(fake.state().leases.len(), 2, "the note of it stays");
+}
+
+#[tokio::test]
+async fn a_sweep_without_a_containerd_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let swept = sweep(&folder.path().join("c.sock")).await;
+    assert!(swept.trouble.is_some_and(|why| why.contains("no containerd socket")));
 }
