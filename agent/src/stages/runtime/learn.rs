@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use super::files::NodeFiles;
+use super::super::files::NodeFiles;
 use super::process::{self, Argument};
 use crate::containerd::config_toml::{self, Files, Trouble};
 use crate::containerd::{Bite, Fault, Settings, Told, cri_status};
@@ -55,8 +55,8 @@ pub(super) fn learn(process: &Process<'_>, files: &NodeFiles, asked: &Asked) -> 
         Argument::Given(path) => (path.clone(), true),
         Argument::None | Argument::Unseen => (asked.config.clone(), false),
     };
-    let read = |path: &Path| files.read(path, config_toml::MAX_BYTES + 1);
-    let list = |path: &Path| files.list(path);
+    let read = |path: &Path| files.read(path, config_toml::MAX_BYTES);
+    let list = |path: &Path| Ok(files.list(path)?.into_iter().map(|listed| listed.name).collect());
     let file = config_toml::read(&path, version, Files { read: &read, list: &list });
     let file = if argument == Argument::Unseen { of_this_one(file, &path, socket) } else { file };
     let mut learnt = match status.map(|config| cri_status::read(config, version)) {
@@ -64,7 +64,7 @@ pub(super) fn learn(process: &Process<'_>, files: &NodeFiles, asked: &Asked) -> 
         _ => of_file(file, version, &path, given, &|path| modified_since_start(files, pid, path)),
     };
     if let Some(one) = learnt.settings.taken_for_one.take()
-        && one.folders.iter().any(|folder| files.list(folder).is_ok_and(|names| !names.is_empty()))
+        && one.folders.iter().any(|folder| files.list(folder).is_ok_and(|listed| !listed.is_empty()))
     {
         learnt.settings.faults.push(one.fault);
     }

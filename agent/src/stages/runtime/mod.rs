@@ -1,7 +1,6 @@
 //! Stage `runtime`: containerd answers; which version, which snapshotter, where its data are, what it is told of
 //! registries.
 
-mod files;
 mod learn;
 mod plugins;
 mod process;
@@ -13,12 +12,12 @@ use std::time::Duration;
 use containerd_client::services::v1::PluginsRequest;
 use pullscope_proto::v1::StatusRequest;
 
-pub use files::NodeFiles;
 pub use learn::Asked;
 use learn::{Learnt, Process};
 use plugins::Cri;
 use stranger::{silent, stranger};
 
+use super::files::NodeFiles;
 use super::grpc::{Node, undecided};
 use super::{Checked, Pass, Seen, Stop};
 use crate::classify::grpc;
@@ -55,8 +54,6 @@ pub struct Runtime {
     pub pulls_by_transfer: Option<bool>,
     /// The proxy variables of its process (`HTTPS_PROXY` and the like), or why they are not known.
     pub environment: Result<Vec<(String, Secret)>, String>,
-    /// How its files are reached: hosts.toml, certificates.
-    pub files: NodeFiles,
 }
 
 /// Asks the runtime about itself. The caller fences the time; [`unanswered`] is what to say then.
@@ -119,16 +116,16 @@ async fn learnt(base: Base, socket: &Path, config: Option<String>, asked: &Asked
         let files = NodeFiles::of(pid);
         let process = Process { socket: &socket, version: &version, status: config.as_deref(), pid };
         let learnt = learn::learn(&process, &files, &asked);
-        (learnt, process::proxy_variables(pid), files)
+        (learnt, process::proxy_variables(pid))
     };
     // Files of the node: its disk may be slow, and the agent has one thread.
-    let (learnt, environment, files) = match tokio::task::spawn_blocking(look).await {
+    let (learnt, environment) = match tokio::task::spawn_blocking(look).await {
         Ok(seen) => seen,
         // It panicked, or the agent ends.
         Err(error) => {
             let why = format!("reading containerd's configuration was broken off: {error}");
             let learnt = Learnt { told: Err(why.clone()), settings: Settings::default() };
-            (learnt, Err(why), NodeFiles::default())
+            (learnt, Err(why))
         }
     };
     let Learnt { told, settings } = learnt;
@@ -144,7 +141,6 @@ async fn learnt(base: Base, socket: &Path, config: Option<String>, asked: &Asked
         use_local_image_pull: settings.use_local_image_pull,
         pulls_by_transfer: settings.pulls_by_transfer,
         environment,
-        files,
     }
 }
 

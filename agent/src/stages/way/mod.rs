@@ -1,15 +1,13 @@
 //! Reads what containerd is told of a registry, and finds the way that it goes. Files are small and few; they are
 //! read anew each time, as containerd does for each pull.
 
-mod sight;
-
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use self::sight::Sight;
+use super::files::NodeFiles;
 use super::{Checked, Pass, Seen, Stop};
 use crate::classify::config;
-use crate::containerd::hosts::{self, Files, Unread};
+use crate::containerd::hosts::{self, Entry, Files, Unread};
 use crate::containerd::{Bite, Endpoint, Fault, Told, Way};
 use crate::model::{Finding, RegistryName};
 
@@ -19,8 +17,7 @@ use crate::model::{Finding, RegistryName};
 /// Blocks on the file system. What fails every pull fails here; what containerd passes over is the warning; what
 /// this agent cannot see is undecided.
 pub fn find(registry: &RegistryName, told: &Told, plain_http: bool, pid: Option<u32>) -> Checked<Way> {
-    let way =
-        Sight::of(pid).and_then(|sight| with(&sight, |files| hosts::way(registry, told, plain_http, files)));
+    let way = with(pid, |files| hosts::way(registry, told, plain_http, files));
     let way = way.map_err(|unread| Stop::Undecided(blind(&unread), Seen::default()))?;
     let seen = Seen::detail(summary(&way, told));
     if let Some(fault) = way.faults.iter().find(|fault| fault.bite == Bite::Fails) {
@@ -34,16 +31,15 @@ pub fn find(registry: &RegistryName, told: &Told, plain_http: bool, pid: Option<
 /// Everything wrong with the folders of `config_path`, whichever registry they are for; at most 200 are looked at.
 /// The error says what this agent cannot see. Blocks on the file system.
 pub fn lint(told: &Told, pid: Option<u32>) -> Result<Vec<Fault>, String> {
-    let faults = Sight::of(pid).and_then(|sight| with(&sight, |files| hosts::lint(told, files)));
-    faults.map_err(|unread| blind(&unread))
+    with(pid, |files| hosts::lint(told, files)).map_err(|unread| blind(&unread))
 }
 
 /// The folders in those of `config_path`, one for each registry that containerd is told of. What cannot be seen has none.
 /// Blocks on the file system.
 pub fn folders(told: &Told, pid: Option<u32>) -> Vec<PathBuf> {
-    let Ok(sight) = Sight::of(pid) else { return Vec::new() };
+    let files = NodeFiles::of(pid);
     let within = |parent: &PathBuf| {
-        let folders = sight.list(parent).unwrap_or_default().into_iter().filter(|entry| entry.folder);
+        let folders = files.list(parent).unwrap_or_default().into_iter().filter(|entry| entry.folder);
         folders.map(|entry| parent.join(entry.name)).collect::<Vec<_>>()
     };
     told.config_path.iter().flat_map(within).collect()
@@ -86,9 +82,10 @@ pub fn terms(endpoint: &Endpoint, pid: Option<u32>) -> Result<Terms, String> {
     if settings.ca.is_empty() && settings.client.is_empty() {
         return Ok(Terms::default());
     }
-    let sight = Sight::of(pid).map_err(|unread| blind(&unread))?;
+    let files = NodeFiles::of(pid);
     let read = |path: &Path| {
-        sight.read(path).map_err(|error| format!("{} cannot be read by this agent: {error}", path.display()))
+        let bytes = files.read(path, hosts::MAX_BYTES);
+        bytes.map_err(|error| format!("{} cannot be read by this agent: {error}", path.display()))
     };
     let ca = settings.ca.iter().map(|path| read(path)).collect::<Result<_, _>>()?;
     let identity = match settings.client.first() {
@@ -101,8 +98,15 @@ pub fn terms(endpoint: &Endpoint, pid: Option<u32>) -> Result<Terms, String> {
     Ok(Terms { ca, identity })
 }
 
-fn with<T>(sight: &Sight, look: impl FnOnce(&Files) -> T) -> T {
-    look(&Files { read: &|path| sight.read(path), list: &|path| sight.list(path) })
+fn with<T>(pid: Option<u32>, look: impl FnOnce(&Files) -> T) -> T {
+    let files = NodeFiles::of(pid);
+    let list = |path: &Path| {
+        let listed = files.list(path)?.into_iter();
+        Ok(listed
+            .map(|one| Entry { name: one.name.to_string_lossy().into_owned(), folder: one.folder })
+            .collect())
+    };
+    look(&Files { read: &|path| files.read(path, hosts::MAX_BYTES), list: &list })
 }
 
 fn blind(unread: &Unread) -> String {
