@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
 use x509_parser::certificate::X509Certificate;
-use x509_parser::extensions::{ExtendedKeyUsage, GeneralName, ParsedExtension};
+use x509_parser::extensions::{ExtendedKeyUsage, GeneralName, ParsedExtension, X509Extension};
 use x509_parser::oid_registry::{
     OID_PKIX_ACCESS_DESCRIPTOR_CA_ISSUERS, OID_X509_EXT_AUTHORITY_KEY_IDENTIFIER,
     OID_X509_EXT_SUBJECT_KEY_IDENTIFIER,
@@ -144,53 +144,7 @@ impl Certificate {
                 return Err(format!("duplicate extension {}", extension.oid));
             }
             seen.push(&extension.oid);
-            let handled = match extension.parsed_extension() {
-                ParsedExtension::BasicConstraints(basic) => {
-                    self.authority =
-                        Some(Authority { is_ca: basic.ca, path_length: basic.path_len_constraint });
-                    true
-                }
-                ParsedExtension::KeyUsage(usage) => {
-                    self.may_not_sign = usage.flags != 0 && !usage.key_cert_sign();
-                    true
-                }
-                ParsedExtension::ExtendedKeyUsage(usage) => {
-                    self.not_for_servers = excludes_servers(usage);
-                    true
-                }
-                ParsedExtension::SubjectAlternativeName(alternatives) => {
-                    self.alternatives = Some(extension.value.to_vec());
-                    self.read_names(&alternatives.general_names)?
-                }
-                ParsedExtension::NameConstraints(constraints) => {
-                    let constraints = Constraints::read(constraints)?;
-                    let handled = constraints.is_complete();
-                    self.constraints = Some(constraints);
-                    handled
-                }
-                ParsedExtension::SubjectKeyIdentifier(id) => {
-                    self.subject_key_id = id.0.to_vec();
-                    true
-                }
-                ParsedExtension::AuthorityKeyIdentifier(id) => {
-                    self.authority_key_id = id.key_identifier.as_ref().map_or(Vec::new(), |id| id.0.to_vec());
-                    true
-                }
-                ParsedExtension::AuthorityInfoAccess(access) => {
-                    self.names_issuer_url =
-                        access.iter().any(|at| at.access_method == OID_PKIX_ACCESS_DESCRIPTOR_CA_ISSUERS);
-                    true
-                }
-                ParsedExtension::CertificatePolicies(_)
-                | ParsedExtension::PolicyMappings(_)
-                | ParsedExtension::PolicyConstraints(_)
-                | ParsedExtension::InhibitAnyPolicy(_)
-                | ParsedExtension::CRLDistributionPoints(_) => true,
-                ParsedExtension::ParseError { .. } => {
-                    return Err(format!("invalid extension {}", extension.oid));
-                }
-                _ => false,
-            };
+            let handled = self.read_extension(extension)?;
             let must_not_be_critical =
                 [OID_X509_EXT_SUBJECT_KEY_IDENTIFIER, OID_X509_EXT_AUTHORITY_KEY_IDENTIFIER]
                     .contains(&extension.oid);
@@ -202,6 +156,56 @@ impl Certificate {
             }
         }
         Ok(())
+    }
+
+    /// Takes what an extension says; whether it is of a kind that Go knows.
+    fn read_extension(&mut self, extension: &X509Extension<'_>) -> Result<bool, String> {
+        Ok(match extension.parsed_extension() {
+            ParsedExtension::BasicConstraints(basic) => {
+                self.authority = Some(Authority { is_ca: basic.ca, path_length: basic.path_len_constraint });
+                true
+            }
+            ParsedExtension::KeyUsage(usage) => {
+                self.may_not_sign = usage.flags != 0 && !usage.key_cert_sign();
+                true
+            }
+            ParsedExtension::ExtendedKeyUsage(usage) => {
+                self.not_for_servers = excludes_servers(usage);
+                true
+            }
+            ParsedExtension::SubjectAlternativeName(alternatives) => {
+                self.alternatives = Some(extension.value.to_vec());
+                self.read_names(&alternatives.general_names)?
+            }
+            ParsedExtension::NameConstraints(constraints) => {
+                let constraints = Constraints::read(constraints)?;
+                let handled = constraints.is_complete();
+                self.constraints = Some(constraints);
+                handled
+            }
+            ParsedExtension::SubjectKeyIdentifier(id) => {
+                self.subject_key_id = id.0.to_vec();
+                true
+            }
+            ParsedExtension::AuthorityKeyIdentifier(id) => {
+                self.authority_key_id = id.key_identifier.as_ref().map_or(Vec::new(), |id| id.0.to_vec());
+                true
+            }
+            ParsedExtension::AuthorityInfoAccess(access) => {
+                self.names_issuer_url =
+                    access.iter().any(|at| at.access_method == OID_PKIX_ACCESS_DESCRIPTOR_CA_ISSUERS);
+                true
+            }
+            ParsedExtension::CertificatePolicies(_)
+            | ParsedExtension::PolicyMappings(_)
+            | ParsedExtension::PolicyConstraints(_)
+            | ParsedExtension::InhibitAnyPolicy(_)
+            | ParsedExtension::CRLDistributionPoints(_) => true,
+            ParsedExtension::ParseError { .. } => {
+                return Err(format!("invalid extension {}", extension.oid));
+            }
+            _ => false,
+        })
     }
 
     /// Reads the subject alternative names; whether there was any of a kind that Go knows.
