@@ -1,5 +1,6 @@
 //! TOML and JSON as one small tree in which every value knows where it stands.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -122,6 +123,20 @@ pub(super) fn merge(base: &mut Node, over: Node) {
 }
 
 // === TOML ===
+
+/// A file as text. What is not UTF-8 does not matter to containerd 1; to a later one it does, on this line.
+pub(super) fn decode(bytes: &[u8], is_of_1: bool) -> Result<Cow<'_, str>, usize> {
+    match str::from_utf8(bytes) {
+        Ok(text) => Ok(Cow::Borrowed(text)),
+        Err(_) if is_of_1 => Ok(String::from_utf8_lossy(bytes)),
+        Err(error) => Err(line_of(bytes.get(..error.valid_up_to()).unwrap_or_default())),
+    }
+}
+
+/// The line, from 1, that follows `before`.
+pub(super) fn line_of(before: &[u8]) -> usize {
+    1 + before.iter().filter(|byte| **byte == b'\n').count()
+}
 
 /// Reads a TOML text. The error is the line and what is wrong with it; it shows nothing of the file.
 pub(super) fn toml(file: &Arc<Path>, text: &str) -> Result<Node, (Spot, String)> {

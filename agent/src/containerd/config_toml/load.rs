@@ -90,18 +90,9 @@ fn parse(path: &Arc<Path>, bytes: &[u8], rules: Rules) -> Result<Loaded, Refused
         let at = Spot { file: Arc::clone(path), line: Some(line) };
         Refused { at, why: why.to_owned() }
     };
-    // The TOML reader of 1.x takes both of these.
-    let text = match str::from_utf8(bytes) {
-        Ok(text) => text.into(),
-        Err(_) if rules.are_of_1() => String::from_utf8_lossy(bytes),
-        Err(error) => {
-            let before = &bytes[..error.valid_up_to()];
-            return Err(refuse(
-                1 + before.iter().filter(|byte| **byte == b'\n').count(),
-                "it is not text in UTF-8",
-            ));
-        }
-    };
+    let text =
+        tree::decode(bytes, rules.are_of_1()).map_err(|line| refuse(line, "it is not text in UTF-8"))?;
+    // The TOML reader of 1.x takes it.
     let bare = text.strip_prefix('\u{feff}');
     if bare.is_some() && !rules.are_of_1() {
         return Err(refuse(1, "it begins with a byte order mark"));

@@ -1,6 +1,6 @@
 //! How containerd's versions put files together and bring old plugin names to new ones.
 
-use super::super::told::{Fault, numbers};
+use super::super::told::{Fault, Generation, numbers};
 use super::super::tree::{Kind, Node, Spot, Table, merge, shown};
 use super::Refused;
 use super::load::Loaded;
@@ -33,11 +33,11 @@ pub(super) enum Rules {
 
 impl Rules {
     pub(super) fn of(version: &str) -> Rules {
-        match numbers(version) {
-            (Some(0), _) | (Some(1), Some(0..=6)) => Rules::V1_6,
-            (Some(1), _) | (None, _) => Rules::V1_7,
-            (Some(2), Some(0..=2)) => Rules::Join,
-            _ => Rules::MigrateEach,
+        match (Generation::of_version(version), numbers(version)) {
+            (Generation::V1_6, _) => Rules::V1_6,
+            (Generation::V1_7, _) => Rules::V1_7,
+            (Generation::V2, (Some(2), Some(0..=2))) => Rules::Join,
+            (Generation::V2, _) => Rules::MigrateEach,
         }
     }
 

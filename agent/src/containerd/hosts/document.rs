@@ -1,13 +1,12 @@
 //! A TOML document with its lines and the order of its headings, its keys found as containerd's parsers find them.
 
-use std::borrow::Cow;
-
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 use toml_parser::Source;
 use toml_parser::parser::{Event, EventKind, parse_document};
 
 use super::super::Generation;
+use super::super::tree::line_of;
 
 /// Why containerd reads nothing of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,18 +49,6 @@ pub(super) struct Entry<'a> {
     pub(super) value_at: usize,
     /// What it is set to.
     pub(super) value: &'a DeValue<'a>,
-}
-
-/// A file as text. What is not UTF-8 does not matter to containerd 1.
-pub(super) fn decode(bytes: &[u8], generation: Generation) -> Result<Cow<'_, str>, Refused> {
-    match std::str::from_utf8(bytes) {
-        Ok(text) => Ok(Cow::Borrowed(text)),
-        Err(error) if generation == Generation::V2 => {
-            let before = bytes.get(..error.valid_up_to()).unwrap_or_default();
-            Err(Refused::new(Some(line_of(before)), "it is not UTF-8"))
-        }
-        Err(_) => Ok(String::from_utf8_lossy(bytes)),
-    }
 }
 
 // === impl Refused ===
@@ -201,9 +188,4 @@ fn lacks_value(text: &str, at: usize) -> bool {
         return next.is_some_and(|next| !next.starts_with(['"', '\'']));
     }
     begun.trim_end().ends_with('=') && rest.trim_start().starts_with([']', '}', ','])
-}
-
-/// The line, from 1, that follows `before`.
-fn line_of(before: &[u8]) -> usize {
-    1 + before.iter().filter(|byte| **byte == b'\n').count()
 }

@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use toml::de::{DeTable, DeValue};
 
 use super::super::credentials::Secret;
+use super::super::tree::decode;
 use super::super::{Bite, Capabilities, ClientPair, Generation};
-use super::document::{Document, Entry, Fate, Refused, decode, entries};
+use super::document::{Document, Entry, Fate, Refused, entries};
 use super::duration;
 use super::host::{Host, Source};
 use super::url;
@@ -40,7 +41,8 @@ pub(super) struct Remark {
 
 /// Reads the file of `folder`, to which its paths are relative.
 pub(super) fn parse(bytes: &[u8], folder: &Path, generation: Generation) -> Result<File, Refused> {
-    let text = decode(bytes, generation)?;
+    let text = decode(bytes, generation != Generation::V2)
+        .map_err(|line| Refused::new(Some(line), "it is not UTF-8"))?;
     let document = Document::parse(&text, generation)?;
     let mut reader = Reader { document: &document, folder, generation, file: File::default() };
     let hosts = reader.hosts()?;
