@@ -5,7 +5,8 @@ pub(crate) mod check;
 pub(crate) mod classify;
 pub(crate) mod config;
 
-use std::io::{self, IsTerminal, Read, Write};
+use std::fs::File;
+use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -14,6 +15,7 @@ use pullscope::config::{self as configuration, Config};
 use pullscope::export::text::Paint;
 use pullscope::ledger::Watched;
 use pullscope::model::text;
+use pullscope::stages::files::{open_regular, read_bounded};
 use pullscope::walk::Walker;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -25,7 +27,7 @@ pub(crate) const USAGE: u8 = 2;
 pub(crate) const UNDECIDED: u8 = 3;
 
 /// The most bytes of a file that the configuration names.
-const MAX_FILE: u64 = 4 << 20;
+const MAX_FILE: usize = 4 << 20;
 
 /// How a command prints its result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -75,9 +77,14 @@ pub(crate) fn paint() -> Paint {
 pub(crate) fn load(file: Option<&Path>) -> Result<Config, ExitCode> {
     let (name, bytes) = match file {
         None => ("(default)".to_owned(), Ok(Vec::new())),
-        Some(file) => (file.display().to_string(), read(file)),
+        // It may come from a pipe; whoever says so on a command line sees it wait.
+        Some(file) => {
+            (file.display().to_string(), File::open(file).and_then(|file| read_bounded(file, MAX_FILE)))
+        }
     };
     let bytes = bytes.map_err(|error| usage(&format!("{name}: {error}")))?;
+    // A pipe that the configuration names would hold the start up for ever, without a word.
+    let read_named = |path: &Path| read_bounded(open_regular(path)?, MAX_FILE);
     let mut config = configuration::load_bytes(&bytes, &read_named).map_err(|problems| {
         for problem in &problems {
             complain(&problem.in_file(&name).to_string());
@@ -91,25 +98,6 @@ pub(crate) fn load(file: Option<&Path>) -> Result<Config, ExitCode> {
         config.node = node_name();
     }
     Ok(config)
-}
-
-/// A bounded read: a configuration that names /dev/zero is refused and not swallowed.
-fn read(path: &Path) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    std::fs::File::open(path)?.take(MAX_FILE + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > MAX_FILE {
-        return Err(io::Error::other(format!("larger than {MAX_FILE} bytes")));
-    }
-    Ok(bytes)
-}
-
-/// Reads a file that the configuration names. Only a regular one: a pipe would hold the start up for ever, without a word.
-/// (The configuration itself may come from a pipe; whoever says so on a command line sees it wait.)
-fn read_named(path: &Path) -> io::Result<Vec<u8>> {
-    if !std::fs::metadata(path)?.is_file() {
-        return Err(io::Error::other("not a regular file"));
-    }
-    read(path)
 }
 
 /// `$NODE_NAME`, which the DaemonSet sets, else the host name.

@@ -1,5 +1,5 @@
-//! The node's files as containerd's process sees them: through its root where it may be entered, else as they are
-//! mounted into this process.
+//! Files, read with a bound; and the node's, as containerd's process sees them: through its root where it may be entered,
+//! else as they are mounted into this process.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
@@ -19,6 +19,25 @@ const MAX_NAMES: usize = 10_000;
 const READ: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::CLOEXEC).union(OFlags::NOCTTY);
 /// Only to look up what lies below.
 const FOLDER: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+
+/// Opens a regular file. Anything else is an error: a pipe would hold the agent up for ever.
+///
+/// # Errors
+/// The system's, and one for what is no regular file.
+pub fn open_regular(path: &Path) -> io::Result<File> {
+    let file = File::from(open(path, READ, Mode::empty())?);
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("not a regular file")) }
+}
+
+/// Reads all that there is; more than `max` bytes are an error.
+///
+/// # Errors
+/// The system's, and one for what is too large.
+pub fn read_bounded(from: impl Read, max: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    from.take(max as u64 + 1).read_to_end(&mut bytes)?;
+    if bytes.len() <= max { Ok(bytes) } else { Err(io::Error::other(format!("larger than {max} bytes"))) }
+}
 
 /// How containerd's files are reached. All of it blocks on the file system.
 ///
@@ -61,12 +80,7 @@ impl NodeFiles {
         if file.metadata()?.file_type().is_fifo() {
             return Err(io::Error::other("it is a pipe"));
         }
-        let mut bytes = Vec::new();
-        file.take(max as u64 + 1).read_to_end(&mut bytes)?;
-        match bytes.len() {
-            len if len <= max => Ok(bytes),
-            _ => Err(io::Error::other(format!("it is larger than {max} bytes"))),
-        }
+        read_bounded(file, max)
     }
 
     /// What lies in a folder, in no order. More than 10,000 names are an error.
@@ -223,8 +237,11 @@ mod tests {
         assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
         let why = |path: &Path| NodeFiles::default().read(path, 10).unwrap_err().to_string();
         assert_eq!(why(&path), "it is a pipe");
-        assert_eq!(why(Path::new("/dev/zero")), "it is larger than 10 bytes");
+        assert_eq!(why(Path::new("/dev/zero")), "larger than 10 bytes");
         assert_eq!(NodeFiles::default().read(Path::new("/dev/null"), 10).unwrap(), b"");
+        for path in [&path, Path::new("/dev/null")] {
+            assert_eq!(open_regular(path).unwrap_err().to_string(), "not a regular file");
+        }
     }
 
     #[test]

@@ -15,7 +15,7 @@ pub mod disk;
 pub mod dns;
 #[cfg(test)]
 mod fake;
-mod files;
+pub mod files;
 mod grpc;
 pub mod http;
 pub mod inventory;

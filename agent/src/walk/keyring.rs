@@ -1,11 +1,11 @@
 //! The node's credentials: what the configuration names, and what the kubelet's own command line says.
 
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::Path;
 
 use crate::config::{self, Config};
 use crate::stages::auth::{Keyring, PluginOptions, Plugins, plugin_options};
+use crate::stages::files::{open_regular, read_bounded};
 
 /// Makes the keyring; `proc` is /proc. What the kubelet names and this agent cannot read is kept as a sentence: pods may
 /// have credentials that it does not see.
@@ -46,15 +46,9 @@ fn learn(told: &PluginOptions) -> Result<Plugins, String> {
     Ok(Plugins::new(providers, bin_dir.clone()))
 }
 
-/// A bounded read of a regular file.
 fn read(path: &Path) -> io::Result<String> {
-    let file = File::open(path)?;
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::other("not a regular file"));
-    }
-    let mut text = String::new();
-    file.take(config::MAX_BYTES as u64 + 1).read_to_string(&mut text)?;
-    Ok(text)
+    let bytes = read_bounded(open_regular(path)?, config::MAX_BYTES)?;
+    String::from_utf8(bytes).map_err(io::Error::other)
 }
 
 #[cfg(test)]

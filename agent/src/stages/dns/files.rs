@@ -1,18 +1,15 @@
 //! The files of a lookup, read with a bound.
 
-use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::Path;
 
-/// Reads at most `max` bytes of a file, cut at the end of a line; nothing where there is no file. What is not a
-/// regular file is not opened: a pipe would hold the agent up for ever.
+use super::super::files::open_regular;
+
+/// Reads at most `max` bytes of a regular file, cut at the end of a line; nothing where there is no file.
 pub(super) fn read(path: &Path, max: u64) -> io::Result<Option<Vec<u8>>> {
-    let read = || {
-        if !fs::metadata(path)?.is_file() {
-            return Err(io::Error::other("not a regular file"));
-        }
+    let read = || -> io::Result<_> {
         let mut bytes = Vec::new();
-        File::open(path)?.take(max + 1).read_to_end(&mut bytes)?;
+        open_regular(path)?.take(max + 1).read_to_end(&mut bytes)?;
         if bytes.len() as u64 > max {
             let line = bytes.iter().rposition(|&byte| byte == b'\n').unwrap_or(0);
             bytes.truncate(line);
@@ -46,6 +43,8 @@ fn read_kernel(path: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]
