@@ -2,16 +2,14 @@
 
 use std::time::{Duration, SystemTime};
 
-use pullscope_proto::v1::image_service_client::ImageServiceClient;
-use pullscope_proto::v1::runtime_service_client::RuntimeServiceClient;
-use pullscope_proto::v1::{AuthConfig, ImageSpec, PullImageRequest, VersionRequest};
+use pullscope_proto::v1::AuthConfig;
 use serde::Serialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
-use tokio::time::timeout;
 
 use crate::Fallible;
 use crate::scenario::{Containerd, Scenario};
+use crate::world::cri::{Cri, Pulled};
 use crate::world::{Bench, World};
 
 /// How long a pull may take. containerd gives up connecting after 30 s, and never gives up waiting for an answer: then
@@ -44,17 +42,18 @@ pub fn is_recorded(scenario: &Scenario) -> bool {
 pub fn record(name: &str, scenario: &mut Scenario, bench: &Bench) -> Fallible<Vec<Row>> {
     scenario.world.containerd = Containerd::Own;
     let world = World::build(scenario, bench)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let cri = Cri::connect(&world.socket())?;
+    let from = cri.version()?;
     let mut rows = Vec::new();
     for (registry, cause) in causes(scenario) {
-        let Some((from, message)) = runtime.block_on(pull(scenario, &world, &registry))? else { continue };
+        let Pulled::Refused(message) = pull(scenario, &cri, &registry)? else { continue };
         let message = steady(&message, &world, OffsetDateTime::from(SystemTime::now()));
         let told = scenario.text.as_ref();
         rows.push(Row {
             cause: told.map_or(cause, |text| text.cause.clone()),
             note: told.map(|text| text.note.clone()),
             scenario: name.to_owned(),
-            from,
+            from: from.clone(),
             message,
         });
     }
@@ -73,29 +72,17 @@ fn causes(scenario: &Scenario) -> Vec<(String, String)> {
     registries.iter().filter_map(|registry| Some((registry.name.clone(), cause(&registry.name)?))).collect()
 }
 
-/// One pull through the CRI; who refused it and in which words, or nothing where it went well or had no end.
-async fn pull(scenario: &Scenario, world: &World, registry: &str) -> Fallible<Option<(String, String)>> {
+/// One pull, with the credentials that the scenario has for this registry.
+fn pull(scenario: &Scenario, cri: &Cri, registry: &str) -> Fallible<Pulled> {
     let registries = scenario.registries();
-    let image = registries.iter().find(|r| r.name == registry).ok_or("no such registry")?.image.clone();
-    let channel = containerd_client::connect(world.socket()).await?;
-    let version =
-        RuntimeServiceClient::new(channel.clone()).version(VersionRequest::default()).await?.into_inner();
-    let auth = scenario.config.credentials.get(registry).and_then(|pair| pair.split_once(':')).map(
-        |(username, password)| AuthConfig {
-            username: username.to_owned(),
-            password: password.to_owned(),
-            ..AuthConfig::default()
-        },
-    );
-    let image = Some(ImageSpec { image: format!("{registry}/{image}") });
-    let mut images = ImageServiceClient::new(channel);
-    match timeout(PATIENCE, images.pull_image(PullImageRequest { image, auth })).await {
-        Ok(Err(status)) => {
-            let from = format!("{} {}", version.runtime_name, version.runtime_version);
-            Ok(Some((from, status.message().to_owned())))
-        }
-        Ok(Ok(_)) | Err(_) => Ok(None),
-    }
+    let image = &registries.iter().find(|r| r.name == registry).ok_or("no such registry")?.image;
+    let pair = scenario.config.credentials.get(registry).and_then(|pair| pair.split_once(':'));
+    let auth = pair.map(|(username, password)| AuthConfig {
+        username: username.to_owned(),
+        password: password.to_owned(),
+        ..AuthConfig::default()
+    });
+    Ok(cri.pull(&format!("{registry}/{image}"), auth, PATIENCE))
 }
 
 /// A message as it would be in any run: the world's addresses, ports, directory and times are others each time.

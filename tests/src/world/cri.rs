@@ -4,7 +4,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use pullscope_proto::v1::image_service_client::ImageServiceClient;
-use pullscope_proto::v1::{ImageSpec, ListImagesRequest, PullImageRequest};
+use pullscope_proto::v1::runtime_service_client::RuntimeServiceClient;
+use pullscope_proto::v1::{AuthConfig, ImageSpec, ListImagesRequest, PullImageRequest, VersionRequest};
 use tokio::runtime::{self, Runtime};
 use tokio::time;
 use tonic::Code;
@@ -20,6 +21,17 @@ const QUICK: Duration = Duration::from_secs(5);
 pub struct Cri {
     runtime: Runtime,
     channel: Channel,
+}
+
+/// How a pull ended.
+#[derive(Debug)]
+pub enum Pulled {
+    /// Well.
+    Done,
+    /// It was refused, in these words.
+    Refused(String),
+    /// Not in the time that it was given.
+    NoEnd,
 }
 
 impl Cri {
@@ -44,14 +56,21 @@ impl Cri {
         }
     }
 
-    /// Pulls an image without credentials; the refusal's words where it is refused or takes longer than `patience`.
-    pub fn pull(&self, image: &str, patience: Duration) -> Result<(), String> {
+    /// The runtime's name and version.
+    pub fn version(&self) -> Fallible<String> {
+        let mut runtime = RuntimeServiceClient::new(self.channel.clone());
+        let version = self.runtime.block_on(runtime.version(VersionRequest::default()))?.into_inner();
+        Ok(format!("{} {}", version.runtime_name, version.runtime_version))
+    }
+
+    /// Pulls an image, with credentials where there are any.
+    pub fn pull(&self, image: &str, auth: Option<AuthConfig>, patience: Duration) -> Pulled {
         let mut images = ImageServiceClient::new(self.channel.clone());
-        let request = PullImageRequest { image: Some(ImageSpec { image: image.to_owned() }), auth: None };
+        let request = PullImageRequest { image: Some(ImageSpec { image: image.to_owned() }), auth };
         match self.runtime.block_on(async { time::timeout(patience, images.pull_image(request)).await }) {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(status)) => Err(status.message().to_owned()),
-            Err(_) => Err(format!("no end within {patience:?}")),
+            Ok(Ok(_)) => Pulled::Done,
+            Ok(Err(status)) => Pulled::Refused(status.message().to_owned()),
+            Err(_) => Pulled::NoEnd,
         }
     }
 }

@@ -18,7 +18,7 @@ use super::super::told::{Object, Recording};
 use super::{Ground, Layout, Outcome, Stand, repository, resolv_conf, trusting};
 use crate::Fallible;
 use crate::world::containerd::{self, Containerd, Plan, Registry};
-use crate::world::cri::Cri;
+use crate::world::cri::{Cri, Pulled};
 use crate::world::dns;
 use crate::world::image::Digests;
 use crate::world::raw::Blackhole;
@@ -279,6 +279,10 @@ impl<'a> Run<'a> {
 fn pull(containerd: &Containerd, image: &str) -> Fallible<(Duration, Option<String>)> {
     let cri = Cri::connect(&containerd.socket())?;
     let began = Instant::now();
-    let refusal = cri.pull(image, PATIENCE).err();
+    let refusal = match cri.pull(image, None, PATIENCE) {
+        Pulled::Done => None,
+        Pulled::Refused(words) => Some(words),
+        Pulled::NoEnd => Some(format!("no end within {PATIENCE:?}")),
+    };
     Ok((began.elapsed(), refusal))
 }
