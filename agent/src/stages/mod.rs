@@ -1,5 +1,6 @@
 //! The stages: I/O, one stage a file, one verb each. A stage returns what it saw and asks `classify` what an error
-//! means; it neither retries rounds, nor measures itself, nor knows who reads its result.
+//! means; it neither retries rounds, nor measures itself, nor knows who reads its result. `way` goes before them all:
+//! which endpoints there are. `dial`, `digest`, `files` and `grpc` are tools that several share.
 
 use std::time::Duration;
 
