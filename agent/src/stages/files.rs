@@ -1,5 +1,5 @@
-//! Files, read with a bound; and the node's, as containerd's process sees them: through its root where it may be entered,
-//! else as they are mounted into this process.
+//! Files, read with a bound; and the node's, as containerd's process sees them: through its root where it may be
+//! entered, else as they are mounted into this process.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
@@ -134,7 +134,9 @@ impl NodeFiles {
 fn is_visible(path: &Path) -> bool {
     // In a list that is taken for one path, `/a/b:/c/d`, nobody has the folder `b:`.
     let is_list = path.ancestors().any(|path| path.as_os_str().as_bytes().ends_with(b":"));
-    let Some(parent) = path.parent() else { return false };
+    // A link may lead to what is not mounted.
+    let dangles = path.ancestors().any(|path| path.is_symlink() && !path.exists());
+    let Some(parent) = path.parent().filter(|_| !dangles) else { return false };
     let is_deep = parent.components().count() > 2;
     is_list || (is_deep && parent.is_dir()) || is_mounted(parent)
 }
@@ -213,6 +215,10 @@ mod tests {
         };
         check(&folder.path().join("none"), io::ErrorKind::NotFound);
         check(&folder.path().join("none/of/them"), io::ErrorKind::Other);
+        let link = folder.path().join("link");
+        symlink("/no-such-folder/of/this/node", &link).unwrap();
+        check(&link, io::ErrorKind::Other);
+        check(&link.join("hosts.toml"), io::ErrorKind::Other);
         check(Path::new("/no-such-folder/of/this/node"), io::ErrorKind::Other);
         check(Path::new("/etc/no-such-file-of-this-node"), io::ErrorKind::Other);
         check(Path::new("relative"), io::ErrorKind::InvalidInput);
