@@ -11,7 +11,7 @@ use pullscope::stages::{Checked, Stop};
 use pullscope_tests::PASSWORD;
 use pullscope_tests::pulls::{Ask, Ground, Stand};
 use pullscope_tests::world::containerd::Wait;
-use pullscope_tests::world::cri::Cri;
+use pullscope_tests::world::cri::{Cri, Pulled};
 use pullscope_tests::world::process::is_installed;
 use pullscope_tests::world::release::{Release, Version};
 
@@ -176,7 +176,9 @@ fn what_pods_have_stays(version: Version) {
     let stand = plain(&ground, &release);
     let kept = ["tiny:1", "index:1"].map(|name| stand.puller.image(name));
     for image in &kept {
-        Cri::connect(&stand.containerd.socket()).unwrap().pull(image, Duration::from_secs(20)).unwrap();
+        let pulled =
+            Cri::connect(&stand.containerd.socket()).unwrap().pull(image, None, Duration::from_secs(20));
+        assert_eq!(pulled, Pulled::Done);
     }
     let before = stand.containerd.images().unwrap();
     for &via in services(version) {
@@ -227,11 +229,11 @@ fn a_kubelet_that_pulls_the_same_keeps_its_image(version: Version) {
             let (socket, name) = (stand.containerd.socket(), image.clone());
             let pod = thread::spawn(move || {
                 thread::sleep(Duration::from_millis(kubelet));
-                Cri::connect(&socket).unwrap().pull(&name, Duration::from_secs(20))
+                Cri::connect(&socket).unwrap().pull(&name, None, Duration::from_secs(20))
             });
             thread::sleep(Duration::from_millis(ours));
             let (checked, report) = stand.puller.pull("slow:1", Ask::via(via));
-            pod.join().unwrap().unwrap();
+            assert_eq!(pod.join().unwrap(), Pulled::Done);
             assert_eq!(cause(&checked), "", "{version} {via:?}: {report:?}");
             let images = stand.containerd.images().unwrap();
             assert!(images.contains(&image), "{version} {via:?} {kubelet}: {images:?} {report:?}");
