@@ -113,6 +113,8 @@ pub struct RegistryView<'a> {
     pub status: Status,
     /// What is wrong, if anything.
     pub verdict: Option<Verdict>,
+    /// What the runtime is told of it, as the last look at that said, while it counts.
+    pub way: Option<&'a Evidence>,
     /// Its endpoints, in containerd's order.
     pub endpoints: Vec<EndpointView<'a>>,
     /// Its rate limit, where the last answer that counts told one.
@@ -247,6 +249,7 @@ impl Ledger {
             registry: &w.registry,
             status: judged.status,
             verdict: judged.verdict,
+            way: counting(&cells.way),
             endpoints,
             quota,
             pull: counting(&cells.pull),
@@ -309,6 +312,7 @@ impl Cell {
     fn lane(&self) -> LaneView<'_> {
         LaneView {
             streak: self.streak,
+            last: &self.last,
             decided: self.decided.as_deref(),
             failed: self.failed.as_deref(),
             warned_since: self.warned_since,

@@ -414,6 +414,53 @@ fn a_configuration_that_containerd_refuses_fails_the_registry_whatever_its_endpo
     assert_eq!(book.says("a.test", 1), "failing node/runtime_config@runtime");
 }
 
+/// A registry that cannot be reached, where what containerd is told of it ended so.
+fn unreached(told: Vec<Step>) -> Book {
+    Book::check(&["a.test"]).wire("a.test", 0, vec![failed(Stage::Tcp, Cause::ConnectTimeout)]).record(
+        Subject::Registry(name("a.test")),
+        Lane::Node,
+        0,
+        told,
+    )
+}
+
+#[test]
+fn a_file_that_containerd_passes_over_is_told_where_the_way_without_it_is_closed() {
+    let book = unreached(vec![warned(Stage::Runtime, Cause::RuntimeConfig)]);
+    assert_eq!(book.says("a.test", 1), "failing network/connect_timeout@tcp");
+    assert!(summary(&book).contains("; besides, "), "{}", summary(&book));
+}
+
+#[test]
+fn it_is_told_why_what_containerd_is_told_could_not_be_read() {
+    let book = unreached(vec![undecided(Stage::Runtime)]);
+    assert_eq!(book.says("a.test", 1), "degraded network/connect_timeout@tcp");
+    assert!(summary(&book).contains("could not be read: no permission"), "{}", summary(&book));
+    // It could be read before.
+    let told = |step| (Subject::Registry(name("a.test")), step);
+    let (subject, read) = told(passed(Stage::Runtime));
+    let book = Book::check(&["a.test"]).record(subject, Lane::Node, 0, vec![read]);
+    let book = book.wire("a.test", 1, vec![failed(Stage::Tcp, Cause::ConnectTimeout)]);
+    let (subject, unread) = told(undecided(Stage::Runtime));
+    let book = book.record(subject, Lane::Node, 2, vec![unread]);
+    assert_eq!(book.says("a.test", 3), "degraded network/connect_timeout@tcp");
+}
+
+#[test]
+fn a_mirror_that_could_not_be_judged_does_not_hide_what_fails_behind_it() {
+    let mirrored = || {
+        let failing = vec![failed(Stage::Auth, Cause::CredentialsMissing)];
+        mirrored().wire("a.test", 0, failing)
+    };
+    assert_eq!(mirrored().says("a.test", 1), "unknown", "it was not looked at yet");
+    let mirror = endpoint("a.test", "mirror.test", Role::Mirror);
+    let book = mirrored().record(mirror, Lane::Wire, 0, vec![undecided(Stage::Auth)]);
+    assert_eq!(book.says("a.test", 1), "degraded auth/credentials_missing@auth");
+    let expect = "whether https://mirror.test would serve is not known: no permission";
+    assert!(summary(&book).contains(expect), "{}", summary(&book));
+    assert_eq!(book.pull("a.test", 1, passed(Stage::Pull)).says("a.test", 2), "healthy");
+}
+
 #[test]
 fn hosts_that_come_and_go_keep_what_was_seen_of_those_that_stay() {
     let told = |hosts: Vec<RegistryHost>| {

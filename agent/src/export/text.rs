@@ -114,6 +114,9 @@ fn details(out: &mut String, view: &RegistryView<'_>, told: Option<&Verdict>, pa
         Some(verdict) => explain(out, verdict),
         None => {}
     }
+    if let Some(evidence) = view.way {
+        steps(out, "  ", evidence, paint);
+    }
     for endpoint in &view.endpoints {
         let _ = writeln!(out, "  {} ({})", endpoint.url, endpoint.role.label());
         match endpoint.wire {

@@ -117,7 +117,9 @@ enum Wire<'a> {
     Unknown,
     Serves(Option<Concern<'a>>),
     /// What is to be said of it beside the failure itself may be empty.
-    Fails(Trouble<'a>, &'static str),
+    Fails(Trouble<'a>, String),
+    /// All that could be looked at fails, and another may serve: which, and why that is not known.
+    MayServe(Trouble<'a>, String),
 }
 
 // === impl Bench ===
@@ -137,12 +139,13 @@ impl Bench<'_> {
         let told = facts.way.as_ref().and_then(|lane| Some((lane, lane.says(self.now, self.policy)?)));
         // Where containerd's own configuration is broken, it asks no endpoint.
         if let Some((_, Said { trouble: Some(trouble), .. })) = &told {
-            return Wire::Fails(*trouble, "");
+            return Wire::Fails(*trouble, String::new());
         }
-        let mut first_concern = told.and_then(|(lane, said)| first_warning(lane, &said));
+        let passed_over = told.and_then(|(lane, said)| first_warning(lane, &said));
+        let mut first_concern = passed_over;
         let mut last_trouble: Option<Trouble<'a>> = None;
         let mut sure = Level::Confirmed;
-        let mut unknown = false;
+        let (mut unknown, mut undecided) = (false, None);
         let (mut resolved, mut pulled) = (false, false);
         for endpoint in &facts.endpoints {
             let host = endpoint.host;
@@ -164,18 +167,29 @@ impl Bench<'_> {
                     let next = fallback::next(host, &trouble);
                     if next == Next::Nothing {
                         let tail = if host.role == Role::Mirror { fallback::STUCK } else { "" };
-                        return Wire::Fails(trouble, tail);
+                        return Wire::Fails(trouble, tail.to_owned());
                     }
                     first_concern =
                         first_concern.or(Some(Concern { step, finding, since, next: Some(next) }));
                     sure = sure.min(trouble.level);
                     last_trouble = Some(trouble);
                 }
-                Way::Unknown => unknown = true,
+                Way::Unknown => match self.undecided(endpoint) {
+                    Some(why) => undecided = undecided.or(Some((host, why))),
+                    None => unknown = true,
+                },
             }
         }
         match last_trouble {
-            Some(trouble) if !unknown => Wire::Fails(Trouble { level: sure, ..trouble }, ""),
+            Some(trouble) if let (false, Some((host, why))) = (unknown, undecided) => {
+                let tail = format!("; whether {} would serve is not known: {why}", host.url);
+                Wire::MayServe(Trouble { level: sure, ..trouble }, tail)
+            }
+            // Whoever wrote a file that containerd passes over believes that it goes another way.
+            Some(trouble) if !unknown => {
+                let tail = passed_over.map(|concern| format!("; besides, {}", concern.finding.text));
+                Wire::Fails(Trouble { level: sure, ..trouble }, tail.unwrap_or_default())
+            }
             _ => Wire::Unknown,
         }
     }
@@ -203,11 +217,15 @@ impl Bench<'_> {
                 let found = Found::down(trouble, "; yet containerd's own pull works");
                 Found { status: Status::Degraded, ..found }
             }
+            (Wire::MayServe(trouble, tail), PullSays::Nothing) => {
+                Found { status: Status::Degraded, ..Found::down(trouble, tail) }
+            }
+            (Wire::MayServe(..), PullSays::Works) => Found::up(self.pull_warning(facts)),
+            (Wire::MayServe(..), PullSays::Fails(pull)) => Found::down(&pull, "").seen_in(circumstances),
             // A mirror that could not be read of may serve: nobody knows that a pull would fail.
-            (Wire::Fails(trouble, _), PullSays::Nothing) if is_unread(facts) => {
-                let found =
-                    Found::down(trouble, "; what containerd is told of this registry could not be read");
-                Found { status: Status::Degraded, ..found }
+            (Wire::Fails(trouble, _), PullSays::Nothing) if let Some(why) = unread(facts) => {
+                let tail = format!("; what containerd is told of this registry could not be read: {why}");
+                Found { status: Status::Degraded, ..Found::down(trouble, &tail) }
             }
             // What is confirmed stands, whatever one more round has seen.
             (Wire::Fails(trouble, _), PullSays::Fails(pull)) if pull.level > trouble.level => {
@@ -258,6 +276,12 @@ impl Bench<'_> {
         })
     }
 
+    /// Why the endpoint could not be looked at in its last round, if that counts.
+    fn undecided<'a>(&self, endpoint: &EndpointFacts<'a>) -> Option<&'a str> {
+        let last = endpoint.lane.as_ref()?.last;
+        why_undecided(last).filter(|_| last.at.age(self.now) <= self.policy.stale_after(last.lane))
+    }
+
     /// Whether the endpoint's host is a name, and was resolved in the evidence that counts.
     fn resolved(&self, endpoint: &EndpointFacts<'_>) -> bool {
         let said = endpoint.lane.as_ref().and_then(|lane| lane.says(self.now, self.policy));
@@ -273,9 +297,16 @@ impl Bench<'_> {
     }
 }
 
-/// Whether it could never be read what the runtime is told of the registry.
-fn is_unread(facts: &RegistryFacts<'_>) -> bool {
-    facts.way.is_some_and(|way| way.decided.is_none())
+/// Why it could not be read in the last round what the runtime is told of the registry.
+fn unread<'a>(facts: &RegistryFacts<'a>) -> Option<&'a str> {
+    why_undecided(facts.way?.last)
+}
+
+fn why_undecided(evidence: &Evidence) -> Option<&str> {
+    evidence.steps.iter().find_map(|step| match &step.outcome {
+        Outcome::Undecided(why) => Some(why.as_str()),
+        _ => None,
+    })
 }
 
 /// What the pull lane adds.

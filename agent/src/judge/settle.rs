@@ -121,6 +121,8 @@ impl Streak {
 pub struct LaneView<'a> {
     /// The rounds, counted.
     pub streak: Streak,
+    /// The last evidence, whatever it said.
+    pub last: &'a Evidence,
     /// The last evidence that said something.
     pub decided: Option<&'a Evidence>,
     /// The last evidence of a failure.

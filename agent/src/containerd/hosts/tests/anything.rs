@@ -17,6 +17,22 @@ fn lint_tells_what_is_wrong_in_any_folder() {
 }
 
 #[test]
+fn a_file_that_cannot_be_read_hides_no_other() {
+    let tree = Tree::default().with("a.test/hosts.toml", MIRROR).with("b.test/hosts.toml", "[");
+    let denied = |path: &Path| match path.ends_with("a.test/hosts.toml") {
+        true => Err(io::ErrorKind::PermissionDenied.into()),
+        false => tree.read(path),
+    };
+    let files = Files { read: &denied, list: &|path| tree.list(path) };
+    let faults = lint(&told(Generation::V2), &files).unwrap();
+    assert_eq!(faults.len(), 1, "{faults:?}");
+    let tree = Tree::default().with("a.test/hosts.toml", MIRROR);
+    let files =
+        Files { read: &|_| Err(io::ErrorKind::PermissionDenied.into()), list: &|path| tree.list(path) };
+    assert_eq!(lint(&told(Generation::V2), &files).unwrap_err().path, Path::new("/certs/a.test/hosts.toml"));
+}
+
+#[test]
 fn lint_looks_at_no_more_than_two_hundred_folders() {
     let mut tree = Tree::default();
     for n in 0..250 {
