@@ -41,6 +41,10 @@ const STALL_TIMEOUTS: RangeInclusive<Duration> = Duration::from_secs(1)..=Durati
 pub(super) fn check(raw: Raw, files: &Files<'_>, problems: &mut Vec<Problem>) -> Config {
     let (interval, timeout) = rounds(raw.interval, raw.timeout, problems);
     let disk = disk(raw.warn_free_percent, raw.fail_free_percent, problems);
+    let docker_config = match &raw.docker_config {
+        Field::Given(path, _) if !path.is_empty() => Some(PathBuf::from(path)),
+        _ => None,
+    };
     let keyring = raw
         .docker_config
         .then(problems, |path| if path.is_empty() { Ok(None) } else { files.docker_config(&path).map(Some) })
@@ -65,6 +69,7 @@ pub(super) fn check(raw: Raw, files: &Files<'_>, problems: &mut Vec<Problem>) ->
         discover: raw.registries.is_empty(),
         registries: registries::check(raw.registries, files, problems),
         keyring,
+        docker_config,
         plugins: plugins(raw.provider_config, raw.provider_bin_dir, files, problems),
     }
 }

@@ -51,6 +51,8 @@ pub struct Config {
     pub discover: bool,
     /// The docker config; empty where the file names none. Its notes say what it leaves out.
     pub keyring: DockerConfig,
+    /// Where that was read, to be read again when it changes: secrets are rotated.
+    pub docker_config: Option<PathBuf>,
     /// The kubelet's credential provider plugins; `None`: those that the kubelet's own command line names.
     pub plugins: Option<Plugins>,
 }

@@ -27,7 +27,7 @@ pub(super) fn keyring(config: &Config, proc: &Path) -> Keyring {
             None => (None, Vec::new()),
         },
     };
-    Keyring::new(config.keyring.clone(), plugins, unseen)
+    Keyring::new(config.keyring.clone(), plugins, unseen).following(config.docker_config.clone())
 }
 
 fn learn(told: &PluginOptions) -> Result<Plugins, String> {
