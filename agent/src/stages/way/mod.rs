@@ -47,11 +47,16 @@ pub fn folders(told: &Told, pid: Option<u32>) -> Vec<PathBuf> {
 
 /// A fault as a finding, at the path where it stands.
 pub fn finding(fault: &Fault) -> Finding {
-    let name =
-        fault.path.file_name().map_or_else(|| fault.path.to_string_lossy(), |name| name.to_string_lossy());
+    let last = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned());
+    let name = last(&fault.path).unwrap_or_else(|| fault.path.to_string_lossy().into_owned());
+    // Each registry has a file of that name: the folder says whose it is.
+    let name = match fault.path.parent().and_then(last) {
+        Some(folder) if name == "hosts.toml" => format!("{folder}/{name}"),
+        _ => name,
+    };
     let place = match fault.line {
         Some(line) => format!("{name}, line {line}"),
-        None => name.into_owned(),
+        None => name,
     };
     Finding::new(config::broken(), format!("{place}: {}", fault.text)).at(fault.path.to_string_lossy())
 }

@@ -52,7 +52,7 @@ fn a_ca_file_that_is_missing_fails_with_its_line() {
     let hosts = dir.path().join("reg.test/hosts.toml");
     assert_eq!(finding.place, hosts.to_string_lossy());
     assert!(
-        finding.text.starts_with("hosts.toml, line 2: containerd cannot use the CA file"),
+        finding.text.starts_with("reg.test/hosts.toml, line 2: containerd cannot use the CA file"),
         "{}",
         finding.text
     );
@@ -65,7 +65,7 @@ fn a_file_that_is_ignored_is_a_warning() {
     let dir = certs("[host.\"https://ma.test\"]\ncapabilities = [\"fly\"]\n");
     let warning = way(dir.path()).unwrap().warning.unwrap();
     assert!(
-        warning.text.starts_with("hosts.toml, line 2: containerd ignores this whole file"),
+        warning.text.starts_with("reg.test/hosts.toml, line 2: containerd ignores this whole file"),
         "{}",
         warning.text
     );
@@ -141,7 +141,7 @@ fn lint_sees_every_folder() {
     fs::write(dir.path().join("other.test/hosts.yaml.toml"), "").unwrap();
     let faults = lint(&told(dir.path()), None).unwrap();
     assert_eq!(faults.len(), 2);
-    assert!(finding(&faults[1]).text.starts_with("hosts.toml, line 1: "), "{:?}", faults[1]);
+    assert!(finding(&faults[1]).text.starts_with("reg.test/hosts.toml, line 1: "), "{:?}", faults[1]);
     assert!(lint(&told(Path::new("/not/mounted")), None).is_err());
 }
 
