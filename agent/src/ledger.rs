@@ -73,6 +73,7 @@ pub struct Ledger {
     /// One for each that is watched, in the same order.
     registries: Vec<Cells>,
     tallies: Arc<Tallies>,
+    was_ready: bool,
 }
 
 /// What was seen of one registry.
@@ -142,7 +143,14 @@ impl Ledger {
     /// An empty ledger for what is watched.
     pub fn new(policy: Policy, watched: Vec<Watched>) -> Ledger {
         let registries = watched.iter().map(Cells::of).collect();
-        Ledger { policy, watched: watched.into(), node: None, registries, tallies: Arc::default() }
+        Ledger {
+            policy,
+            watched: watched.into(),
+            node: None,
+            registries,
+            tallies: Arc::default(),
+            was_ready: false,
+        }
     }
 
     /// Writes one piece of evidence. Evidence of where a registry's endpoints are says what is watched from now on;
@@ -156,6 +164,7 @@ impl Ledger {
         let evidence = Arc::new(evidence);
         *slot = Some(Arc::new(Cell::after(slot.as_deref(), &policy, Arc::clone(&evidence))));
         Arc::make_mut(&mut self.tallies).count(&evidence);
+        self.was_ready = self.is_ready();
     }
 
     /// Watches `registry` at `hosts`. What was seen of a host that stays is kept.
@@ -193,8 +202,12 @@ impl Ledger {
         }
     }
 
-    /// Whether every registry had its first round.
+    /// Whether every registry has had its first round. Once it is so it stays so, whatever is watched later.
     pub fn is_ready(&self) -> bool {
+        self.was_ready || self.had_first_rounds()
+    }
+
+    fn had_first_rounds(&self) -> bool {
         let had_one = |cells: &Cells| {
             let is_known = cells.way.is_some() || !cells.wires.is_empty();
             is_known && cells.wires.iter().all(Option::is_some)

@@ -11,7 +11,7 @@ use pullscope::stages::{Checked, Stop};
 use pullscope_tests::PASSWORD;
 use pullscope_tests::pulls::{Ask, Ground, Stand};
 use pullscope_tests::world::containerd::Wait;
-use pullscope_tests::world::cri::{Cri, Pulled};
+use pullscope_tests::world::cri::{self, Cri};
 use pullscope_tests::world::process::is_installed;
 use pullscope_tests::world::release::{Release, Version};
 
@@ -178,7 +178,7 @@ fn what_pods_have_stays(version: Version) {
     for image in &kept {
         let pulled =
             Cri::connect(&stand.containerd.socket()).unwrap().pull(image, None, Duration::from_secs(20));
-        assert_eq!(pulled, Pulled::Done);
+        assert_eq!(pulled, cri::Pulled::Done);
     }
     let before = stand.containerd.images().unwrap();
     for &via in services(version) {
@@ -233,7 +233,7 @@ fn a_kubelet_that_pulls_the_same_keeps_its_image(version: Version) {
             });
             thread::sleep(Duration::from_millis(ours));
             let (checked, report) = stand.puller.pull("slow:1", Ask::via(via));
-            assert_eq!(pod.join().unwrap(), Pulled::Done);
+            assert_eq!(pod.join().unwrap(), cri::Pulled::Done);
             assert_eq!(cause(&checked), "", "{version} {via:?}: {report:?}");
             let images = stand.containerd.images().unwrap();
             assert!(images.contains(&image), "{version} {via:?} {kubelet}: {images:?} {report:?}");
@@ -275,16 +275,16 @@ fn what_a_dead_process_pulled_goes(version: Version) {
     let label = format!("pullscope/image={image}");
     let note = ["leases", "create", "--id", "dead", &label, "pullscope/holder=pid:[1] 1 1"];
     stand.containerd.ctr(&note).unwrap();
-    kubelet.pull(&image, Duration::from_secs(20)).unwrap();
+    assert_eq!(kubelet.pull(&image, None, Duration::from_secs(20)), cri::Pulled::Done);
     let swept = stand.puller.sweep();
     assert_eq!((swept.removed.as_slice(), &swept.trouble), (&[image.clone()][..], &None), "{swept:?}");
     stand.containerd.wait_until_empty().unwrap();
 
     stand.containerd.ctr(&note).unwrap();
-    kubelet.pull(&image, Duration::from_secs(20)).unwrap();
+    assert_eq!(kubelet.pull(&image, None, Duration::from_secs(20)), cri::Pulled::Done);
     // 1.6 updates what it has pulled once more; only what is updated much later was pulled again.
     thread::sleep(Duration::from_secs(if version == Version::V1_6 { 6 } else { 0 }));
-    kubelet.pull(&image, Duration::from_secs(20)).unwrap();
+    assert_eq!(kubelet.pull(&image, None, Duration::from_secs(20)), cri::Pulled::Done);
     let swept = stand.puller.sweep();
     assert!(swept.removed.is_empty() && swept.stays[0].contains("someone else"), "{swept:?}");
     assert!(stand.containerd.images().unwrap().contains(&image));

@@ -158,7 +158,7 @@ fn moved(stop: Stop, place: &str) -> Stop {
 }
 
 /// Whether an address means this node, its own link, or many at once: no host that serves blobs to a cluster.
-fn is_local(ip: IpAddr) -> bool {
+pub fn is_local(ip: IpAddr) -> bool {
     match ip.to_canonical() {
         IpAddr::V4(v4) => {
             v4.is_loopback()

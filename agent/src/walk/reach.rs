@@ -1,6 +1,7 @@
 //! One endpoint with what it takes to speak to it: made once, and again when what containerd is told of it changes.
 
-use std::sync::Arc;
+use std::net::IpAddr;
+use std::sync::{Arc, PoisonError};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use tokio::sync::Mutex;
@@ -9,7 +10,8 @@ use super::tools::Tools;
 use crate::containerd::Endpoint;
 use crate::containerd::proxy::{Proxy, ProxyRules};
 use crate::stages::auth::Memory;
-use crate::stages::http::{Base, Elsewhere, Url};
+use crate::stages::dial::is_local;
+use crate::stages::http::{Base, Elsewhere, Guard, Url};
 use crate::stages::proxy;
 use crate::stages::tls::{Identity, Trust};
 use crate::stages::way::Terms;
@@ -28,6 +30,8 @@ pub(super) struct Reach {
     /// For token services and redirects: as containerd's client for this endpoint, with the same trust.
     pub(super) elsewhere: Elsewhere,
     base: Result<Base, String>,
+    /// Where it was last reached.
+    home: Home,
     memory: Mutex<Memory>,
 }
 
@@ -41,14 +45,15 @@ impl Reach {
         tools: &Tools,
     ) -> Result<Reach, String> {
         let trust = trust(&endpoint, &terms, tools);
+        let home = Arc::new(std::sync::Mutex::new(None));
         let elsewhere = tools
-            .elsewhere(trust.as_ref().unwrap_or(&Trust::default()), &rules)
+            .elsewhere(trust.as_ref().unwrap_or(&Trust::default()), &rules, &guard(&home))
             .map_err(|error| format!("the HTTP client: {error}"))?;
         let scheme = if endpoint.tls { "https" } else { "http" };
         let proxy = rules.for_url(scheme, &endpoint.host, endpoint.port).cloned();
         let base = base(&endpoint, proxy.as_ref());
         let memory = Mutex::default();
-        Ok(Reach { endpoint, terms, rules, proxy, trust, elsewhere, base, memory })
+        Ok(Reach { endpoint, terms, rules, proxy, trust, elsewhere, base, home, memory })
     }
 
     /// Whether it was made of these.
@@ -59,6 +64,11 @@ impl Reach {
     /// Whose name is looked up: the proxy's, or the endpoint's own.
     pub(super) fn first_host(&self) -> &str {
         self.proxy.as_ref().map_or(&self.endpoint.host, |proxy| &proxy.host)
+    }
+
+    /// It was reached at this address.
+    pub(super) fn reached_at(&self, ip: IpAddr) {
+        *self.home.lock().unwrap_or_else(PoisonError::into_inner) = Some(ip);
     }
 
     /// Which requests go through which proxy.
@@ -86,6 +96,22 @@ impl Reach {
     pub(super) fn base(&self) -> Result<Base, Stop> {
         self.base.clone().map_err(|why| Stop::Undecided(why, Seen::default()))
     }
+}
+
+/// Where an endpoint was last reached.
+type Home = Arc<std::sync::Mutex<Option<IpAddr>>>;
+
+/// Only an endpoint that is local to this node may send to local addresses: any registry could look around it else, and
+/// be shown credentials there.
+fn guard(home: &Home) -> Guard {
+    let home = Arc::clone(home);
+    Arc::new(move |ip| {
+        let at = *home.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_refused = is_local(ip) && !at.is_some_and(is_local);
+        is_refused.then(|| {
+            format!("{ip} is local to this node: no registry elsewhere is followed there, nor shown anything")
+        })
+    })
 }
 
 fn trust(endpoint: &Endpoint, terms: &Terms, tools: &Tools) -> Result<Trust, String> {

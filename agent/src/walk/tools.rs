@@ -19,7 +19,7 @@ use crate::stages::Stop;
 use crate::stages::auth::Keyring;
 use crate::stages::disk::Limits;
 use crate::stages::dns::{self, Resolver};
-use crate::stages::http::{Elsewhere, FindingError, Url};
+use crate::stages::http::{Elsewhere, FindingError, Guard, NotAsked, Url};
 use crate::stages::proxy;
 use crate::stages::runtime::{Asked, Runtime};
 use crate::stages::tls::{self, Trust};
@@ -77,10 +77,11 @@ struct Asking {
 }
 
 /// This agent's resolver, for requests that reqwest makes.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 struct AsTheNode {
     resolver: Resolver,
     limit: Duration,
+    guard: Guard,
 }
 
 // === impl Clock ===
@@ -152,9 +153,11 @@ impl Tools {
         &self,
         trust: &Trust,
         rules: &Arc<ProxyRules>,
+        guard: &Guard,
     ) -> Result<Elsewhere, reqwest::Error> {
         let limit = self.timeout.mul_f64(ELSEWHERE_SHARE);
-        let resolver = AsTheNode { resolver: self.resolver.clone(), limit: limit / 2 };
+        let resolver =
+            AsTheNode { resolver: self.resolver.clone(), limit: limit / 2, guard: Arc::clone(guard) };
         let mut builder = reqwest::Client::builder()
             .no_proxy()
             .dns_resolver(Arc::new(resolver))
@@ -166,7 +169,7 @@ impl Tools {
         let blame = move |error: &(dyn Error + 'static), doing: &str, url: &Url| {
             proxy::finding(error, doing, url, &rules)
         };
-        Ok(Elsewhere::new(builder, limit)?.blaming(Arc::new(blame)))
+        Ok(Elsewhere::new(builder, limit)?.blaming(Arc::new(blame)).guarded(Arc::clone(guard)))
     }
 
     /// Where containerd's content and snapshots are: as it tells now, told last, or has them by default.
@@ -184,12 +187,18 @@ impl Tools {
 
 impl Resolve for AsTheNode {
     fn resolve(&self, name: Name) -> Resolving {
-        let AsTheNode { resolver, limit } = self.clone();
+        let AsTheNode { resolver, limit, guard } = self.clone();
         Box::pin(async move {
             match dns::resolve(&resolver, name.as_str(), limit).await {
-                // Port 0 keeps the URL's own.
                 Ok(pass) => {
-                    Ok(Box::new(pass.product.list.into_iter().map(|ip| SocketAddr::new(ip, 0))) as Addrs)
+                    let list = pass.product.list;
+                    let refused = list.first().and_then(|ip| guard(*ip));
+                    let asked: Vec<_> = list.into_iter().filter(|ip| guard(*ip).is_none()).collect();
+                    match (asked.is_empty(), refused) {
+                        (true, Some(why)) => Err(NotAsked(format!("{}: {why}", name.as_str())).into()),
+                        // Port 0 keeps the URL's own.
+                        _ => Ok(Box::new(asked.into_iter().map(|ip| SocketAddr::new(ip, 0))) as Addrs),
+                    }
                 }
                 Err(Stop::Failed(finding, _)) => Err(FindingError(finding).into()),
                 Err(Stop::Undecided(why, _)) => Err(why.into()),

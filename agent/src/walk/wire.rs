@@ -12,7 +12,7 @@ use super::recorder::{Recorder, Stopped};
 use super::target::Target;
 use super::tools::Tools;
 use crate::containerd::Endpoint;
-use crate::model::{Cause, Role, Stage};
+use crate::model::{Cause, Finding, Role, Stage};
 use crate::stages::http::{Conversation, Io, Opener};
 use crate::stages::manifest::Looked;
 use crate::stages::ping::{self, Ping};
@@ -30,6 +30,7 @@ pub(super) async fn walk(
     let addresses = seen.stage(Stage::Dns, blaming(reach, resolved)).await?.list;
     let limit = dial_limit(endpoint, seen.limit());
     let (mut stream, peer) = seen.stage(Stage::Tcp, open(reach, &addresses, endpoint.port, limit)).await?;
+    reach.reached_at(peer);
     let mut is_plain = !endpoint.tls;
     if endpoint.tls {
         let shaken = secure_or_not(reach, stream, &addresses, limit);
@@ -117,10 +118,20 @@ async fn secure(reach: &Reach, stream: Box<dyn Io>) -> Checked<Box<dyn Io>> {
     let shaken = tls::handshake(stream, &reach.endpoint.host, &reach.trust()?, SystemTime::now()).await;
     match (shaken, &reach.proxy) {
         (Ok(pass), _) => Ok(pass.map(|stream| Box::new(stream) as Box<dyn Io>)),
-        (Err(Stop::Failed(finding, seen)), Some(proxy)) => {
-            Err(Stop::Failed(proxy::beyond(finding, proxy), seen))
+        (Err(Stop::Failed(finding, seen)), proxy) => {
+            let finding = with_port(finding, &reach.endpoint);
+            let finding = proxy.as_ref().map_or(finding.clone(), |proxy| proxy::beyond(finding, proxy));
+            Err(Stop::Failed(finding, seen))
         }
         (Err(stop), _) => Err(stop),
+    }
+}
+
+/// Names the port beside the host, where it is not HTTPS's own: the advice has commands with it.
+fn with_port(finding: Finding, endpoint: &Endpoint) -> Finding {
+    match finding.place == endpoint.host {
+        true => finding.at(endpoint.authority()),
+        false => finding,
     }
 }
 

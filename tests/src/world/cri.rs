@@ -24,7 +24,7 @@ pub struct Cri {
 }
 
 /// How a pull ended.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub enum Pulled {
     /// Well.
     Done,

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,10 +12,10 @@ use bytes::{Bytes, BytesMut};
 use reqwest::redirect::Policy;
 use reqwest::{Client, ClientBuilder, Request, Response};
 
-use super::{Answer, BODY_PATIENCE, End, MAX_BODY, Url, finding, is_same_party, place};
+use super::{Answer, BODY_PATIENCE, End, MAX_BODY, Url, chain, finding, is_same_party, place};
 use crate::classify::http;
 use crate::model::Finding;
-use crate::stages::Stop;
+use crate::stages::{Seen, Stop};
 
 /// The most redirects that are followed. Go's client stops after ten; real registries need one or two.
 const MAX_REDIRECTS: usize = 5;
@@ -27,7 +28,24 @@ pub struct Elsewhere {
     blame: Blame,
     /// The most bytes of a body that are read.
     most: usize,
+    /// Which addresses are asked at all.
+    guard: Guard,
 }
+
+/// Says why an address is not asked, if it is not.
+pub type Guard = Arc<dyn Fn(IpAddr) -> Option<String> + Send + Sync>;
+
+/// What keeps a request from being made at all: it blames nobody. A resolver may give it to the client.
+#[derive(Clone, Debug)]
+pub struct NotAsked(pub String);
+
+impl fmt::Display for NotAsked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Error for NotAsked {}
 
 /// Makes a finding of a request that got no answer: the error, what was tried, and the URL.
 pub type Blame = Arc<dyn Fn(&(dyn Error + 'static), &str, &Url) -> Finding + Send + Sync>;
@@ -61,7 +79,13 @@ impl Elsewhere {
             .user_agent(super::USER_AGENT)
             .build()?;
         let blame: Blame = Arc::new(|error, doing, url| finding(error, doing, &place(url)));
-        Ok(Elsewhere { client, blame, most: MAX_BODY })
+        Ok(Elsewhere { client, blame, most: MAX_BODY, guard: Arc::new(|_| None) })
+    }
+
+    /// Asks no address that `guard` speaks against. Names are the resolver's business.
+    #[must_use]
+    pub fn guarded(self, guard: Guard) -> Elsewhere {
+        Elsewhere { guard, ..self }
     }
 
     /// Says by `blame` whose fault an error is, where others than the host may be at fault.
@@ -132,8 +156,17 @@ impl Elsewhere {
 
     async fn send(&self, request: Request) -> Result<Answer, Stop> {
         let (method, url) = (request.method().clone(), request.url().clone());
+        if let Some(why) = address(&url).and_then(|ip| (self.guard)(ip)) {
+            return Err(Stop::Undecided(why, Seen::default()));
+        }
         let sent = self.client.execute(request).await;
-        let response = sent.map_err(|error| self.lost(error, method.as_str(), &url))?;
+        let response = sent.map_err(|error| {
+            let own = chain(&error).into_iter().find_map(|e| e.downcast_ref::<NotAsked>().cloned());
+            match own {
+                Some(NotAsked(why)) => Stop::Undecided(why, Seen::default()),
+                None => self.lost(error, method.as_str(), &url).into(),
+            }
+        })?;
         let (status, headers): (StatusCode, HeaderMap) = (response.status(), response.headers().clone());
         let (body, end) = read(response, self.most).await;
         Ok(Answer { url, status, headers, body, end })
@@ -149,6 +182,13 @@ impl fmt::Debug for Elsewhere {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Elsewhere").field("client", &self.client).finish_non_exhaustive()
     }
+}
+
+/// The address that the URL names instead of a host.
+fn address(url: &Url) -> Option<IpAddr> {
+    let host = url.host_str()?;
+    let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
+    bare.parse().ok()
 }
 
 /// Reads a body: its first `most` bytes, and how it ended.

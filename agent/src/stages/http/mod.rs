@@ -18,7 +18,7 @@ use crate::model::Finding;
 
 pub use answer::{Answer, End, Refused};
 pub use conversation::{Conversation, Io, Opener, Opening};
-pub use elsewhere::{Blame, Elsewhere, Trip};
+pub use elsewhere::{Blame, Elsewhere, Guard, NotAsked, Trip};
 pub(in crate::stages) use trouble::chain;
 pub use trouble::{FindingError, finding};
 

@@ -308,3 +308,19 @@ fn only_the_same_host_is_the_same_party_and_only_upwards() {
     check("https://reg.test/", "https://auth.reg.test/", false);
     check("https://reg.test/", "https://reg.test.evil.test/", false);
 }
+
+#[tokio::test]
+async fn an_address_that_is_guarded_is_not_asked_and_blames_nobody() {
+    let script = Script::play(vec![say("200 OK", "", "secrets of this node")]).await;
+    let guarded = elsewhere().guarded(Arc::new(|ip| ip.is_loopback().then(|| "local".to_owned())));
+    let asked = guarded.ask(Method::GET, script.url(), HeaderMap::new(), None).await;
+    let Err(Stop::Undecided(why, _)) = asked else { panic!("{asked:?}") };
+    assert_eq!((why.as_str(), script.lines()), ("local", vec![]));
+    let redirect = "Location: http://169.254.169.254/latest/\r\n";
+    let script = Script::play(vec![say("307 Temporary Redirect", redirect, "")]).await;
+    let guarded = elsewhere().guarded(Arc::new(|ip| (!ip.is_loopback()).then(|| format!("{ip}"))));
+    let first = guarded.ask(Method::GET, script.url(), HeaderMap::new(), None).await.unwrap();
+    let trip = Trip { method: Method::GET, headers: HeaderMap::new(), authorization: None };
+    let Err(Stop::Undecided(why, _)) = guarded.follow(first, &trip).await else { panic!("it was followed") };
+    assert_eq!(why, "169.254.169.254");
+}

@@ -24,7 +24,7 @@ pub fn find(registry: &RegistryName, told: &Told, plain_http: bool, pid: Option<
         return Err(Stop::Failed(finding(fault), seen));
     }
     let ignored = way.faults.iter().find(|fault| fault.bite == Bite::Ignored).map(finding);
-    let warning = ignored.or_else(|| unverified(&way, told));
+    let warning = ignored.or_else(|| unverified(&way, told)).or_else(|| readable(&way, told));
     Ok(Pass::new(way, seen).warn(warning))
 }
 
@@ -125,6 +125,21 @@ fn summary(way: &Way, told: &Told) -> String {
         1 => format!("1 endpoint by {place}"),
         count => format!("{count} endpoints by {place}"),
     }
+}
+
+/// That credentials of hosts.toml go over plain HTTP.
+fn readable(way: &Way, told: &Told) -> Option<Finding> {
+    let is_shown = |endpoint: &&Endpoint| {
+        let is_secret = |(name, _): &(String, _)| name.eq_ignore_ascii_case("authorization");
+        !endpoint.tls && !endpoint.is_local() && endpoint.headers.iter().any(is_secret)
+    };
+    let endpoint = way.endpoints.iter().find(is_shown)?;
+    let place = way.file.as_deref().map_or(told.from.as_str().into(), Path::to_string_lossy);
+    let text = format!(
+        "containerd shows {} an Authorization over plain HTTP: anyone on the way can read it",
+        endpoint.url
+    );
+    Some(Finding::new(config::broken(), text).at(place))
 }
 
 /// That somebody's certificate is not looked at. Of a registry on this node itself containerd looks at none anyway.
