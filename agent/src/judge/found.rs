@@ -21,14 +21,24 @@ pub(super) struct Concern<'a> {
     pub(super) since: Moment,
     /// What the runtime does about it, where that is not to pass over it.
     pub(super) next: Option<Next>,
+    /// The URL of the mirror that it is about.
+    pub(super) mirror: Option<&'a str>,
 }
 
 // === impl Concern ===
 
 impl Concern<'_> {
     pub(super) fn verdict(&self) -> Verdict {
-        let tail = self.next.map(fallback::words).unwrap_or_default();
-        verdict(self.step.stage, self.finding, self.since, &tail)
+        let next = self.next.map(fallback::words).unwrap_or_default();
+        verdict(self.step.stage, self.finding, self.since, &format!("{}{next}", self.mirror()))
+    }
+
+    /// Which mirror it is about, where the finding has but its address.
+    fn mirror(&self) -> String {
+        match self.mirror.map(|url| url.split_once("://").map_or(url, |(_, host)| host)) {
+            Some(host) if !self.finding.text.contains(host) => format!("; it is the mirror {host}"),
+            _ => String::new(),
+        }
     }
 }
 
@@ -94,5 +104,11 @@ pub(super) fn lane_alone(lane: Option<&LaneView<'_>>, said: &Said<'_>) -> (Statu
 
 pub(super) fn first_warning<'a>(lane: &LaneView<'a>, said: &Said<'a>) -> Option<Concern<'a>> {
     let (step, finding) = said.evidence.warnings().next()?;
-    Some(Concern { step, finding, since: lane.warned_since.unwrap_or(said.evidence.at), next: None })
+    Some(Concern {
+        step,
+        finding,
+        since: lane.warned_since.unwrap_or(said.evidence.at),
+        next: None,
+        mirror: None,
+    })
 }

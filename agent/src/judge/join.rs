@@ -169,8 +169,9 @@ impl Bench<'_> {
                         let tail = if host.role == Role::Mirror { fallback::STUCK } else { "" };
                         return Wire::Fails(trouble, tail.to_owned());
                     }
-                    first_concern =
-                        first_concern.or(Some(Concern { step, finding, since, next: Some(next) }));
+                    let mirror = (host.role == Role::Mirror).then_some(host.url.as_str());
+                    let concern = Concern { step, finding, since, next: Some(next), mirror };
+                    first_concern = first_concern.or(Some(concern));
                     sure = sure.min(trouble.level);
                     last_trouble = Some(trouble);
                 }

@@ -9,6 +9,7 @@ use super::auth::Challenge;
 use super::http::{Answer, Ask, Conversation, Elsewhere, Refused, Trip, is_same_party};
 use super::{Checked, Pass, Seen, Stop};
 use crate::classify::http::{self as classify, Asked};
+use crate::classify::tls::CLIENT_CERTIFICATE_HINT;
 use crate::model::Finding;
 
 /// The header by which a registry names itself.
@@ -37,7 +38,7 @@ pub async fn ping(c: &mut Conversation, elsewhere: &Elsewhere, decides: bool) ->
     let mut detail = answer.status_line();
     let challenges = match challenges(&answer) {
         Ok(challenges) => challenges,
-        Err(stop) if decides => return Err(stop),
+        Err(stop) if decides || demands_certificate(&answer) => return Err(stop),
         Err(_) => {
             detail.push_str("; containerd does not ask this");
             Vec::new()
@@ -62,8 +63,16 @@ fn challenges(answer: &Answer) -> Result<Vec<Challenge>, Stop> {
         // Registries that serve no /v2/ itself, though all below it.
         404 if says_so => Ok(Vec::new()),
         401 if classify::looks_like_html(&answer.body) => Err(page(answer)),
+        _ if demands_certificate(answer) => Err(refused.finding().hint(CLIENT_CERTIFICATE_HINT).into()),
         _ => Err(refused.stop()),
     }
+}
+
+/// Whether nobody is let in without a client certificate, whatever is asked for. It is told here because an answer to
+/// HEAD has no words.
+fn demands_certificate(answer: &Answer) -> bool {
+    answer.status == http::StatusCode::BAD_REQUEST
+        && classify::demands_certificate(&answer.words(&[]).message)
 }
 
 /// A web page in a registry's place.
@@ -110,6 +119,20 @@ mod tests {
         assert_eq!(pass.product.challenges, []);
         let date = pass.product.date.unwrap().duration_since(SystemTime::UNIX_EPOCH).unwrap();
         assert_eq!(date.as_secs(), 1_795_348_800);
+    }
+
+    #[tokio::test]
+    async fn a_mirror_that_demands_a_client_certificate_serves_nothing_else_either() {
+        let page = "<html><head><title>400 No required SSL certificate was sent</title></head></html>";
+        let script = Script::play(vec![say("400 Bad Request", "", page)]).await;
+        let mut c = script.conversation().await;
+        match ping(&mut c, &elsewhere(), false).await {
+            Err(Stop::Failed(finding, _)) => {
+                assert_eq!(finding.cause.label(), "credentials_missing");
+                assert_eq!(finding.hint.as_deref(), Some(CLIENT_CERTIFICATE_HINT));
+            }
+            other => panic!("{other:?}"),
+        }
     }
 
     #[tokio::test]

@@ -43,6 +43,8 @@ pub fn cause(refusal: &Refusal<'_>) -> Cause {
     }
     match (refusal.status, refusal.asked) {
         (400, _) if is_plain_to_tls(refusal.message) => Cause::TlsProtocol,
+        // A client certificate is a credential.
+        (400, _) if demands_certificate(refusal.message) => Cause::CredentialsMissing,
         (402, _) => Cause::QuotaExceeded,
         (403, _) if is_billing(refusal.message) => Cause::QuotaExceeded,
         // ECR answers 403 to a token that is over, which says nothing of what its owner may do.
@@ -184,6 +186,13 @@ fn is_plain_to_tls(message: &str) -> bool {
         || message.contains("plain http request was sent to https port")
 }
 
+/// Whether these are the words of a server that lets nobody in without a client certificate: nginx says so in a page,
+/// after a handshake that went well.
+pub fn demands_certificate(message: &str) -> bool {
+    let message = message.to_ascii_lowercase();
+    message.contains("no required ssl certificate was sent") || message.contains("the ssl certificate error")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -214,6 +223,13 @@ mod tests {
         check(401, Asked::Token, true, Cause::CredentialsRejected);
         check(401, Asked::Manifest, false, Cause::CredentialsMissing);
         check(401, Asked::Manifest, true, Cause::CredentialsRejected);
+    }
+
+    #[test]
+    fn a_400_for_want_of_a_client_certificate_is_about_credentials() {
+        check_message(400, "400 No required SSL certificate was sent", Cause::CredentialsMissing);
+        check_message(400, "400 The SSL certificate error", Cause::CredentialsMissing);
+        check_message(400, "400 Bad Request", Cause::NotARegistry);
     }
 
     #[test]

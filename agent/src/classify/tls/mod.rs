@@ -46,7 +46,8 @@ pub const SCHEMES: [SignatureScheme; 10] = [
     SignatureScheme::ECDSA_NISTP521_SHA512,
 ];
 
-const CLIENT_CERTIFICATE_HINT: &str = "Give containerd a client certificate for this host (hosts.toml `client`), or have the registry stop demanding one.";
+/// What to do where a server demands a client certificate.
+pub const CLIENT_CERTIFICATE_HINT: &str = "Give containerd a client certificate for this host (hosts.toml `client`), or have the registry stop demanding one.";
 
 /// What an error of the TLS library means.
 pub fn cause(error: &Error) -> Cause {
