@@ -36,16 +36,20 @@ pub fn write(
     let via = if own { "cri" } else { "off" };
     // The machine's own disk is not on trial; a scenario's disk is.
     let disk = if scenario.world.disk.is_some() { (15, 5) } else { (2, 1) };
+    // A containerd of the scenario's own tells by itself where its hosts.toml are.
+    let told = match scenario.world.containerd {
+        Containerd::Own => String::new(),
+        _ => format!("  config_path: {}\n", world.certs().display()),
+    };
     let mut yaml = format!(
         "node: node-1\nlisten: {listen}\ninterval: {}\ntimeout: {}\nresolv_conf: {}\n\
-         containerd:\n  socket: {}\n  config_path: {}\n  config: {}\n\
+         containerd:\n  socket: {}\n{told}  config: {}\n\
          pull:\n  via: {via}\n  interval: 30m\n  timeout: {}\n\
          disk:\n  warn_free_percent: {}\n  fail_free_percent: {}\n",
         pace.interval,
         pace.timeout,
         world.resolv_conf().display(),
         world.socket().display(),
-        world.certs().display(),
         world.runtime_config().display(),
         scenario.config.pull_timeout.as_deref().unwrap_or("20s"),
         disk.0,

@@ -78,6 +78,9 @@ pub struct Registry {
     /// How stages of the registry's own endpoint must have ended.
     #[serde(default)]
     pub stages: BTreeMap<String, String>,
+    /// How stages of endpoints must have ended, by the endpoint's URL.
+    #[serde(default)]
+    pub endpoints: BTreeMap<String, BTreeMap<String, String>>,
     /// What `quota` must be: a number by key, or nothing in it where the registry sends none.
     pub quota: Option<BTreeMap<String, u64>>,
     /// How the test pull must have ended; an empty text: none may have been tried.
@@ -176,7 +179,9 @@ impl Expect {
         for registry in &self.registry {
             verdict(&registry.status, registry.cause.as_deref(), registry.stage.as_deref());
         }
-        for (stage, outcome) in self.registry.iter().flat_map(|r| &r.stages).chain(&self.node_stages) {
+        let of_endpoints = self.registry.iter().flat_map(|r| r.endpoints.values()).flatten();
+        let of_registries = self.registry.iter().flat_map(|r| &r.stages);
+        for (stage, outcome) in of_registries.chain(of_endpoints).chain(&self.node_stages) {
             wrong.unless(stages.contains(&stage.as_str()), || format!("no stage {stage:?}"));
             wrong.unless(outcomes.contains(&outcome.as_str()), || format!("no outcome {outcome:?}"));
         }
@@ -190,7 +195,7 @@ impl Expect {
         let all = report["registries"].as_array().map_or(&[][..], Vec::as_slice);
         for expected in &self.registry {
             let found =
-                all.iter().find(|r| expected.name.is_empty() || r["registry"] == expected.name.as_str());
+                all.iter().find(|r| expected.name.is_empty() || r["registry"] == world.fill(&expected.name));
             match found {
                 Some(registry) => check_registry(registry, expected, world, &mut wrong),
                 None => wrong.unless(false, || format!("no registry {:?} in the report", expected.name)),
@@ -239,6 +244,14 @@ fn check_registry(seen: &Value, expected: &Registry, world: &World, wrong: &mut 
     match endpoints.clone().find(|endpoint| endpoint["role"] == "registry") {
         Some(endpoint) => check_stages(what, &endpoint["stages"], &expected.stages, wrong),
         None => wrong.unless(expected.stages.is_empty(), || format!("{what}: no endpoint of its own")),
+    }
+    for (url, stages) in &expected.endpoints {
+        let found = endpoints.clone().find(|endpoint| endpoint["endpoint"] == url.as_str());
+        let what = format!("{what}, {url}");
+        match found {
+            Some(endpoint) => check_stages(&what, &endpoint["stages"], stages, wrong),
+            None => wrong.unless(false, || format!("{what}: no such endpoint")),
+        }
     }
     if let Some(quota) = &expected.quota {
         let seen = &seen["quota"];

@@ -129,6 +129,9 @@ pub struct Server {
     /// The front closes each connection after one answer.
     #[serde(default)]
     pub one_answer: bool,
+    /// The front lets in only those with the scenario's client certificate.
+    #[serde(default)]
+    pub client: bool,
     /// What a raw server does.
     pub script: Option<raw::Script>,
 }
@@ -216,7 +219,7 @@ pub struct Plugin {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Registry {
-    /// Its name.
+    /// Its name; `@HOST@` in it is an address.
     pub name: String,
     /// Repository and tag of the test image.
     #[serde(default = "image")]
@@ -229,12 +232,26 @@ pub struct Registry {
     pub plain_http: bool,
     /// The proxy that it is reached through.
     pub proxy: Option<String>,
+    /// The text of its hosts.toml, with `@HOST@` for addresses, and `@ca@`, `@client@` and `@key@` for the scenario's
+    /// files; none: one without mirrors.
+    pub hosts: Option<String>,
+    /// Whether it has a hosts.toml at all.
+    #[serde(default = "yes")]
+    pub told: bool,
 }
 
 impl Registry {
     /// A registry with nothing special.
     pub fn named(name: &str) -> Registry {
-        Registry { name: name.to_owned(), image: image(), trusted: true, plain_http: false, proxy: None }
+        Registry {
+            name: name.to_owned(),
+            image: image(),
+            trusted: true,
+            plain_http: false,
+            proxy: None,
+            hosts: None,
+            told: true,
+        }
     }
 }
 
@@ -314,7 +331,7 @@ impl Server {
     /// Whether an nginx stands in front of the registry.
     pub fn is_fronted(&self) -> bool {
         self.kind == ServerKind::Registry
-            && (!self.route.is_empty() || self.one_answer || self.addresses > 1 || self.v6)
+            && (!self.route.is_empty() || self.one_answer || self.client || self.addresses > 1 || self.v6)
     }
 }
 

@@ -119,7 +119,7 @@ fn trial(
     ground: &Ground,
     then: impl FnOnce(&Scenario, &World, &Pullscope<'_>) -> Fallible<()>,
 ) -> Result<Completion, Failed> {
-    let scenario = Scenario::read(file).map_err(|e| Failed::from(e.to_string()))?;
+    let mut scenario = Scenario::read(file).map_err(|e| Failed::from(e.to_string()))?;
     if let Some(why) = obstacle(&scenario) {
         if env::var("CI").is_ok_and(|ci| ci == "true") {
             return Err(Failed::from(format!("cannot be skipped in CI: {why}")));
@@ -130,6 +130,9 @@ fn trial(
     }
     let path = binary::find().map_err(|e| Failed::from(e.to_string()))?;
     let world = World::build(&scenario, ground.bench()?).map_err(|e| Failed::from(e.to_string()))?;
+    for registry in &mut scenario.config.registry {
+        registry.name = world.fill(&registry.name);
+    }
     let roots = world.authority.system();
     let own = &scenario.config.environment;
     let variables = own.iter().map(|(name, text)| format!("{name}={}", world.variable(text))).collect();

@@ -90,6 +90,7 @@ impl World {
             block: Block::take()?,
             dir,
         };
+        world.authority.issue_client("client")?;
         for server in &spec.server {
             world.start_server(server, bench)?;
         }
@@ -181,9 +182,13 @@ impl World {
         told
     }
 
-    /// `@NAME@` in a text, replaced by the first address of that name: addresses differ from run to run.
+    /// `@NAME@` in a text, replaced by the first address of that name, or by the path of the scenario's `ca`, `client` or
+    /// `key`: these differ from run to run.
     pub fn fill(&self, text: &str) -> String {
         let mut filled = text.to_owned();
+        for (word, file) in [("ca", "ca.pem"), ("client", "client.pem"), ("key", "client.key")] {
+            filled = filled.replace(&format!("@{word}@"), &self.dir().join(file).to_string_lossy());
+        }
         for (name, ips) in &self.addresses {
             if let Some(ip) = ips.first() {
                 filled = filled.replace(&format!("@{name}@"), &ip.to_string());
@@ -265,6 +270,7 @@ impl World {
         } else {
             None
         };
+        let clients = self.authority.trusted();
         let site = nginx::Site {
             listen,
             identity,
@@ -272,6 +278,7 @@ impl World {
             blackhole,
             routes: &spec.route,
             one_answer: spec.one_answer,
+            clients: spec.client.then_some(&clients),
             token: &token,
         };
         let process = nginx::start(&format!("nginx-{}", spec.host), self.dir.path(), &site)?;
@@ -340,11 +347,26 @@ impl World {
         Ok(())
     }
 
+    /// Writes a registry's hosts.toml.
+    fn write_hosts(&self, registry: &scenario::Registry) -> Fallible<()> {
+        fs::create_dir_all(self.certs())?;
+        let name = self.fill(&registry.name);
+        if let Some(text) = &registry.hosts {
+            let folder = self.certs().join(&name);
+            fs::create_dir_all(&folder)?;
+            return Ok(fs::write(folder.join("hosts.toml"), self.fill(text))?);
+        }
+        if !registry.told {
+            return Ok(());
+        }
+        let roots = registry.trusted.then(|| self.authority.trusted());
+        let scheme = if registry.plain_http { "http" } else { "https" };
+        containerd::write_host(&self.certs(), &name, scheme, roots.as_deref())
+    }
+
     fn start_containerd(&mut self, scenario: &scenario::Scenario, bench: &Bench) -> Fallible<()> {
         for registry in scenario.registries() {
-            let roots = registry.trusted.then(|| self.authority.trusted());
-            let scheme = if registry.plain_http { "http" } else { "https" };
-            containerd::write_host(&self.certs(), &registry.name, scheme, roots.as_deref())?;
+            self.write_hosts(&registry)?;
         }
         let spec = &scenario.world;
         self.runtime = match spec.containerd {

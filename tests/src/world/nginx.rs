@@ -43,6 +43,8 @@ pub struct Route {
     pub rate: Option<String>,
     /// So many go out before that at once: `2m`.
     pub rate_after: Option<String>,
+    /// Where the place stands in the registry behind, if elsewhere: `/v2/`.
+    pub stands_at: Option<String>,
 }
 
 /// What one nginx is to do.
@@ -60,6 +62,8 @@ pub struct Site<'a> {
     pub routes: &'a [Route],
     /// Close each connection after one answer.
     pub one_answer: bool,
+    /// Let in only those with a certificate under these roots (PEM).
+    pub clients: Option<&'a Path>,
     /// What a token service says.
     pub token: &'a str,
 }
@@ -100,13 +104,16 @@ fn configuration(home: &Path, site: &Site<'_>) -> Fallible<String> {
     if let Some(id) = site.identity {
         writeln!(conf, "ssl_certificate {}; ssl_certificate_key {};", id.chain.display(), id.key.display())?;
     }
+    if let Some(roots) = site.clients {
+        writeln!(conf, "ssl_client_certificate {}; ssl_verify_client on;", roots.display())?;
+    }
     for (n, route) in site.routes.iter().enumerate() {
         writeln!(conf, "{}", location(n, route, site, home)?)?;
     }
     if let Some(behind) = site.behind
         && !site.routes.iter().any(|route| route.location == "/")
     {
-        writeln!(conf, "location / {{ {} }}", proxy(behind))?;
+        writeln!(conf, "location / {{ {} }}", proxy(behind, ""))?;
     }
     conf.push_str("}\n}\n");
     Ok(conf)
@@ -114,12 +121,17 @@ fn configuration(home: &Path, site: &Site<'_>) -> Fallible<String> {
 
 /// One `location` block.
 fn location(n: usize, route: &Route, site: &Site<'_>, home: &Path) -> Fallible<String> {
-    let mut headers = String::new();
+    let (mut headers, mut own_type) = (String::new(), String::new());
     for (name, value) in &route.headers {
-        write!(headers, "add_header {name} {} always; ", quoted(value)?)?;
+        // nginx has a type of its own, beside which an added one would be a second.
+        if name.eq_ignore_ascii_case("content-type") {
+            own_type = format!("default_type {};\n", quoted(value)?);
+        } else {
+            write!(headers, "add_header {name} {} always; ", quoted(value)?)?;
+        }
     }
     let layer = image::layer_digest()?;
-    let mut block = format!("location {} {{\n", route.location.replace("@layer@", &layer));
+    let mut block = format!("location {} {{\n{own_type}", route.location.replace("@layer@", &layer));
     if route.password {
         writeln!(block, "auth_basic pullscope; auth_basic_user_file {}/htpasswd;", home.display())?;
     }
@@ -151,7 +163,7 @@ fn location(n: usize, route: &Route, site: &Site<'_>, home: &Path) -> Fallible<S
     if let Some(upstream) = upstream
         && !answered
     {
-        writeln!(block, "{}", proxy(upstream))?;
+        writeln!(block, "{}", proxy(upstream, route.stands_at.as_deref().unwrap_or_default()))?;
     }
     block.push('}');
     if route.token {
@@ -164,9 +176,9 @@ fn location(n: usize, route: &Route, site: &Site<'_>, home: &Path) -> Fallible<S
     Ok(block)
 }
 
-fn proxy(behind: SocketAddr) -> String {
+fn proxy(behind: SocketAddr, path: &str) -> String {
     format!(
-        "proxy_pass http://{behind}; proxy_set_header Host $http_host; proxy_set_header X-Forwarded-Proto $scheme;"
+        "proxy_pass http://{behind}{path}; proxy_set_header Host $http_host; proxy_set_header X-Forwarded-Proto $scheme;"
     )
 }
 

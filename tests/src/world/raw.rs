@@ -28,6 +28,8 @@ pub enum Script {
     Garbage,
     /// Answers with a header that never ends.
     EndlessHeader,
+    /// Answers with provisional answers (103) that never end.
+    EndlessProvisional,
     /// Answers 200 with a body that never ends.
     EndlessBody,
     /// Answers everything as a registry would, by a clock that stands in the year 2024.
@@ -125,9 +127,13 @@ fn answer(mut stream: impl Read + Write, script: Script, stop: &AtomicBool) {
             let _ = stream.write_all(&[0xde, 0xad, 0xbe, 0xef, b'\n', 0x1b, b'[', b'2', b'J', b'\n']);
             let _ = stream.flush();
         }
-        Script::EndlessHeader => endless(stream, b"HTTP/1.1 200 OK\r\nX-Endless: ", stop),
+        Script::EndlessHeader => endless(stream, b"HTTP/1.1 200 OK\r\nX-Endless: ", FILLER, stop),
+        Script::EndlessProvisional => {
+            endless(stream, b"", &b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n".repeat(100), stop);
+        }
         Script::EndlessBody => {
-            endless(stream, b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n<!doctype html>", stop);
+            let head = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n<!doctype html>";
+            endless(stream, head, FILLER, stop);
         }
         Script::CutBody => {
             let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n";
@@ -170,17 +176,21 @@ fn read_request(stream: &mut impl Read, stop: &AtomicBool) -> bool {
     false
 }
 
-/// Writes without end, as fast as the client reads.
-fn endless(mut stream: impl Write, head: &[u8], stop: &AtomicBool) {
+/// What goes on without end where it matters to nobody.
+const FILLER: &[u8] = &[b'a'; 4096];
+
+/// Writes `head`, and `filler` without end, as fast as the client reads.
+fn endless(mut stream: impl Write, head: &[u8], filler: &[u8], stop: &AtomicBool) {
     let began = Instant::now();
     if stream.write_all(head).is_err() {
         return;
     }
-    let block = [b'a'; 4096];
+    let mut left = filler;
     while !stop.load(Ordering::Relaxed) && began.elapsed() < STAMINA {
-        match stream.write(&block) {
+        match stream.write(left) {
             Ok(0) => return,
-            Ok(_) => {}
+            Ok(len) if len < left.len() => left = &left[len..],
+            Ok(_) => left = filler,
             Err(error) if is_slow(&error) => {}
             Err(_) => return,
         }
