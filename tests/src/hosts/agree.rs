@@ -77,6 +77,67 @@ impl Evidence<'_> {
         wrong
     }
 
+    /// Every difference between how pullscope, run in the same world, has asked for the tag and how containerd did; or
+    /// would have, of an endpoint behind one that served it. pullscope asks all endpoints at once: their order is that of
+    /// its report (`reported`, URLs).
+    pub(super) fn differences_of_walk(&self, way: &Way, reported: &[String], walked: &[Seen]) -> Vec<String> {
+        let mut urls: Vec<&str> = Vec::new();
+        for endpoint in &way.endpoints {
+            if !urls.contains(&endpoint.url.as_str()) {
+                urls.push(&endpoint.url);
+            }
+        }
+        let mut wrong = Vec::new();
+        if urls != *reported {
+            wrong.push(format!("pullscope reports {reported:?} instead of {urls:?}"));
+        }
+        for endpoint in &way.endpoints {
+            let Some((name, facts)) = self.server_of(endpoint).filter(|(_, facts)| facts.up) else {
+                continue;
+            };
+            if endpoint.tls == facts.tls || endpoint.falls_back_to_http {
+                self.compare_walk(endpoint, walked, &mut wrong);
+            } else if !walked.iter().any(|seen| seen.at == name && seen.request.is_none()) {
+                wrong.push(format!("pullscope has not tried {} in its scheme", base(endpoint)));
+            }
+        }
+        let is_stray = |seen: &&Seen| {
+            self.is_head_of_tag(seen) && !way.endpoints.iter().any(|endpoint| self.fits(endpoint, seen))
+        };
+        let strays = walked.iter().filter(is_stray);
+        wrong.extend(strays.map(|seen| format!("pullscope: {}; containerd: never", say(seen))));
+        wrong
+    }
+
+    /// The first request for the tag at this endpoint: pullscope's as the agent's code says, and where there is one of
+    /// containerd's, as that.
+    fn compare_walk(&self, endpoint: &Endpoint, walked: &[Seen], wrong: &mut Vec<String>) {
+        let is_first = |seen: &&Seen| self.is_head_of_tag(seen) && self.fits(endpoint, seen);
+        let Some(own) = walked.iter().find(is_first) else {
+            return wrong.push(format!("pullscope has not asked {}", base(endpoint)));
+        };
+        self.inspect(endpoint, own, wrong);
+        let theirs = self.seen.iter().find(is_first);
+        let (Some(own), Some(theirs)) = (&own.request, theirs.and_then(|seen| seen.request.as_ref())) else {
+            return;
+        };
+        let mut unless_same = |what: &str, own: Option<&str>, theirs: Option<&str>| {
+            if own != theirs {
+                wrong.push(format!("{}: {what}: pullscope {own:?}, containerd {theirs:?}", base(endpoint)));
+            }
+        };
+        unless_same("target", Some(&own.target), Some(&theirs.target));
+        for field in ["host", "accept"] {
+            unless_same(field, own.field(field), theirs.field(field));
+        }
+    }
+
+    fn is_head_of_tag(&self, seen: &Seen) -> bool {
+        let is =
+            |request: &Request| request.method == "HEAD" && Object::of(request, self.digests) == Object::Tag;
+        seen.request.as_ref().is_some_and(is)
+    }
+
     /// The pull cut into its phases: whatever was asked for one thing, with the connections before it that failed.
     fn phases(&self) -> Vec<&[Seen]> {
         let mut phases = Vec::new();
@@ -175,16 +236,13 @@ impl Evidence<'_> {
             "containerd names another Host",
         );
         for field in self.fields {
-            let sent: Vec<_> =
-                values(request, field).filter(|value| !value.starts_with("containerd/")).collect();
+            let is_name = |value: &&str| value.starts_with("containerd/") || value.starts_with("pullscope/");
+            let sent: Vec<_> = values(request, field).filter(|value| !is_name(value)).collect();
             let own = endpoint.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case(field));
             let told: Vec<_> = own.map(|(_, value)| value.expose()).collect();
             // Of credentials the first request knows nothing.
             let by_credentials = field == "authorization" && endpoint.credentials.is_some();
-            unless(
-                sent == told || by_credentials,
-                &format!("{field}: containerd sends {sent:?}, not {told:?}"),
-            );
+            unless(sent == told || by_credentials, &format!("{field}: {sent:?} is sent, not {told:?}"));
         }
     }
 

@@ -3,6 +3,7 @@
 
 mod agree;
 mod row;
+mod run;
 mod stand;
 mod told;
 

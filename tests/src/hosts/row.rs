@@ -44,6 +44,9 @@ pub struct Row {
     /// The header fields that are recorded (lower case).
     #[serde(default)]
     pub fields: Vec<String>,
+    /// Whether pullscope itself is run as well, and must ask as containerd did.
+    #[serde(default)]
+    pub walked: bool,
     /// Why the agent goes another way here, if it does so on purpose.
     pub apart: Option<String>,
     /// The servers; `upstream` is there unless it is told otherwise.

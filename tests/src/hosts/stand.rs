@@ -1,7 +1,5 @@
 //! What the table stands on: a containerd of each version, name servers that know every row, a registry behind all.
 
-mod run;
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -11,8 +9,8 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use self::run::Run;
 use super::row::{Case, Certificate, Server};
+use super::run::Run;
 use super::told::Recording;
 use crate::Fallible;
 use crate::world::address::Block;
@@ -28,9 +26,9 @@ use crate::world::tls::Authority;
 #[derive(Debug)]
 pub struct Ground {
     stands: Vec<Stand>,
-    images: BTreeMap<String, Digests>,
-    behind: SocketAddr,
-    system: Mutex<Authority>,
+    pub(super) images: BTreeMap<String, Digests>,
+    pub(super) behind: SocketAddr,
+    pub(super) system: Mutex<Authority>,
     _registry: Process,
     _block: Block,
     _dir: TempDir,
@@ -41,19 +39,19 @@ pub struct Ground {
 pub struct Stand {
     /// The program.
     pub release: Release,
-    containerd: Containerd,
-    home: PathBuf,
-    roots: PathBuf,
-    layouts: BTreeMap<String, Layout>,
+    pub(super) containerd: Containerd,
+    pub(super) home: PathBuf,
+    pub(super) roots: PathBuf,
+    pub(super) layouts: BTreeMap<String, Layout>,
     _dns: dns::Server,
 }
 
 /// The addresses of one case's servers.
 #[derive(Debug)]
-struct Layout {
-    servers: BTreeMap<String, Ipv4Addr>,
+pub(super) struct Layout {
+    pub(super) servers: BTreeMap<String, Ipv4Addr>,
     names: BTreeMap<String, Ipv4Addr>,
-    block: Block,
+    pub(super) block: Block,
 }
 
 /// What came of a case.
@@ -114,7 +112,7 @@ impl Ground {
     }
 }
 
-fn repository(case: &Case) -> String {
+pub(super) fn repository(case: &Case) -> String {
     format!("probe/{}", case.name)
 }
 
@@ -148,12 +146,12 @@ impl Stand {
 }
 
 /// The variables by which Go takes a file for the system's roots, and no folder.
-fn trusting(roots: &Path) -> [(String, String); 2] {
+pub(super) fn trusting(roots: &Path) -> [(String, String); 2] {
     let variable = |name: &str, value: &Path| (name.to_owned(), value.to_string_lossy().into_owned());
     [variable("SSL_CERT_FILE", roots), variable("SSL_CERT_DIR", Path::new("/var/empty"))]
 }
 
-fn resolv_conf(home: &Path, dns: Ipv4Addr) -> Fallible<PathBuf> {
+pub(super) fn resolv_conf(home: &Path, dns: Ipv4Addr) -> Fallible<PathBuf> {
     let file = home.join("resolv.conf");
     fs::write(&file, format!("options timeout:2 attempts:2\nnameserver {dns}\n"))?;
     Ok(file)
@@ -177,19 +175,19 @@ impl Layout {
     }
 
     /// `@name@`, and `@ip:SERVER@` for each server.
-    fn fill(&self, case: &Case, text: &str) -> String {
+    pub(super) fn fill(&self, case: &Case, text: &str) -> String {
         let named = text.replace("@name@", &case.label());
         self.servers
             .iter()
             .fold(named, |text, (name, ip)| text.replace(&format!("@ip:{name}@"), &ip.to_string()))
     }
 
-    fn registry(&self, case: &Case) -> String {
+    pub(super) fn registry(&self, case: &Case) -> String {
         self.fill(case, &case.row.registry)
     }
 
     /// The server's name in DNS, or its address where the registry is called so.
-    fn host(&self, case: &Case, server: &Server) -> String {
+    pub(super) fn host(&self, case: &Case, server: &Server) -> String {
         if let Some(host) = &server.host {
             return self.fill(case, host);
         }
@@ -200,7 +198,7 @@ impl Layout {
         format!("{}.{}.test", server.name, case.label())
     }
 
-    fn port(&self, case: &Case, server: &Server) -> Fallible<u16> {
+    pub(super) fn port(&self, case: &Case, server: &Server) -> Fallible<u16> {
         let of_registry = case.row.registry.rsplit_once(':').filter(|(_, port)| !port.ends_with('@'));
         match (server.port, of_registry) {
             (Some(port), _) => Ok(port),
@@ -209,7 +207,7 @@ impl Layout {
         }
     }
 
-    fn zone(&self) -> Zone {
+    pub(super) fn zone(&self) -> Zone {
         let names = self.names.iter().map(|(name, ip)| (name.clone(), vec![(*ip).into()])).collect();
         Zone { names, ..Zone::default() }
     }

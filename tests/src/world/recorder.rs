@@ -156,8 +156,18 @@ impl Request {
 // === impl Log ===
 
 impl Log {
+    /// How many connections have come.
+    pub fn connections(&self) -> usize {
+        self.lock().len()
+    }
+
     /// All so far. Connections that are being made are waited for.
     pub fn seen(&self) -> Vec<Seen> {
+        self.seen_since(0)
+    }
+
+    /// The same, without the first `connections`.
+    pub fn seen_since(&self, connections: usize) -> Vec<Seen> {
         let began = Instant::now();
         while self.lock().iter().any(|one| matches!(one.fate, Fate::Begun)) && began.elapsed() < PATIENCE {
             thread::sleep(Duration::from_millis(5));
@@ -170,7 +180,7 @@ impl Log {
             };
             Some(Seen { at: one.at.clone(), request })
         };
-        self.lock().iter().filter_map(seen).collect()
+        self.lock().iter().skip(connections).filter_map(seen).collect()
     }
 
     /// Notes a connection; its number.

@@ -214,6 +214,35 @@ async fn elsewhere_tells_a_refused_port_from_a_silent_host() {
 }
 
 #[tokio::test]
+async fn an_answer_without_end_from_elsewhere_is_given_up_in_time() {
+    let long = format!("x: {}\r\n", "y".repeat(1 << 21));
+    let many = "x: y\r\n".repeat(1000);
+    for act in [
+        say("200 OK", &long, ""),
+        say("200 OK", &many, ""),
+        Act::Endless("HTTP/1.1 200 OK\r\nx: ".to_owned(), "yyyyyyyyyyyyyyyy"),
+        Act::Endless("HTTP/1.1 200 OK\r\n".to_owned(), "x: y\r\n"),
+    ] {
+        let script = Script::play(vec![act]).await;
+        let finding = trouble(&elsewhere(), script.url().as_str()).await;
+        assert_eq!(finding.cause, http::not_a_registry(), "{}", finding.text);
+    }
+    // What comes before an answer is nowhere kept; only time ends it.
+    let script = Script::play(vec![Act::Endless(String::new(), "HTTP/1.1 103 Early Hints\r\n\r\n")]).await;
+    let finding = trouble(&elsewhere_within(Duration::from_millis(500)), script.url().as_str()).await;
+    assert_eq!(finding.cause, http::no_answer_in_time(), "{}", finding.text);
+}
+
+#[tokio::test]
+async fn a_body_without_end_from_elsewhere_is_cut() {
+    for begin in ["HTTP/1.1 200 OK\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 1073741824\r\n\r\n"] {
+        let script = Script::play(vec![Act::Endless(begin.to_owned(), "0123456789abcdef")]).await;
+        let answer = elsewhere().ask(Method::GET, script.url(), Default::default(), None).await.unwrap();
+        assert_eq!((answer.body.len(), answer.is_whole()), (MAX_BODY, false));
+    }
+}
+
+#[tokio::test]
 async fn redirects_that_go_round_are_given_up() {
     let round = || say("302 Found", "Location: /again\r\n", "");
     let script = Script::play((0..20).map(|_| round()).collect()).await;

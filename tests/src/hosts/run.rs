@@ -1,4 +1,4 @@
-//! One case of the table, run with one containerd.
+//! One case that is being run: its servers, the pull, and what the agent makes of the same files.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -6,19 +6,21 @@ use std::path::Path;
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
-use pullscope::containerd::Told;
 use pullscope::containerd::config_toml::{self, Trouble};
+use pullscope::containerd::{Told, Way};
 use pullscope::model::RegistryName;
 use pullscope::stages::{Stop, way};
+use serde_json::Value;
 use tempfile::TempDir;
 
-use super::super::agree::{Evidence, Facts};
-use super::super::row::{Case, Certificate, Server, State};
-use super::super::told::{Object, Recording};
-use super::{Ground, Layout, Outcome, Stand, repository, resolv_conf, trusting};
+use super::agree::{Evidence, Facts};
+use super::row::{Case, Certificate, Server, State};
+use super::stand::{Ground, Layout, Outcome, Stand, repository, resolv_conf, trusting};
+use super::told::{Object, Recording};
 use crate::Fallible;
+use crate::binary::{self, Pullscope};
 use crate::world::containerd::{self, Containerd, Plan, Registry};
-use crate::world::cri::{Cri, Pulled};
+use crate::world::cri::Cri;
 use crate::world::dns;
 use crate::world::image::Digests;
 use crate::world::raw::Blackhole;
@@ -43,7 +45,6 @@ pub(super) struct Run<'a> {
 // === impl Run ===
 
 impl<'a> Run<'a> {
-    /// Makes the case's own authority and files.
     pub(super) fn new(ground: &'a Ground, stand: &'a Stand, case: &'a Case) -> Fallible<Run<'a>> {
         let dir = tempfile::Builder::new().prefix("pullscope-hosts-").tempdir()?;
         let private = Authority::new(dir.path())?;
@@ -54,7 +55,6 @@ impl<'a> Run<'a> {
         Ok(Run { ground, stand, case, layout, digests, private, log: Log::default(), dir })
     }
 
-    /// Starts its servers, pulls, and holds what they saw against the agent's own way.
     pub(super) fn go(mut self) -> Fallible<Outcome> {
         let (mut recorders, mut holes) = (Vec::new(), Vec::new());
         for server in &self.case.row.server {
@@ -78,33 +78,34 @@ impl<'a> Run<'a> {
         let containerd = own.as_ref().map_or(&self.stand.containerd, |(own, _)| own);
         let (took, refusal) = pull(containerd, &image)?;
         let seen = self.log.seen();
-        let differences = self.differences(containerd, &home, &seen, refusal.is_none())?;
+        let way = self.way(containerd, &home)?;
+        let evidence = self.evidence(&seen, refusal.is_none())?;
+        let mut differences = evidence.differences(&way);
+        if let (true, Ok(way)) = (self.case.row.walked, &way) {
+            let (reported, asked) = self.walk(containerd, &home, &image)?;
+            differences.extend(evidence.differences_of_walk(way, &reported, &asked));
+        }
         let recording = Recording::new(&seen, refusal.is_none(), |at, request| self.describe(at, request));
         Ok(Outcome { recording, took, refusal, differences })
     }
 
-    /// What the agent makes of the same files, against what was seen.
-    fn differences(
-        &self,
-        containerd: &Containerd,
-        home: &Path,
-        seen: &[Seen],
-        pulled: bool,
-    ) -> Fallible<Vec<String>> {
-        let way = match self.told(home) {
+    /// What the agent's own code makes of the same files; why a pull would fail.
+    fn way(&self, containerd: &Containerd, home: &Path) -> Fallible<Result<Way, String>> {
+        let told = match self.told(home) {
             Err(Trouble::Unread { path, why }) => return Err(format!("{}: {why}", path.display()).into()),
-            Err(trouble) => Err(format!("{trouble:?}")),
-            Ok(told) => {
-                let registry = RegistryName::new(self.layout.registry(self.case));
-                match way::find(&registry, &told, false, Some(containerd.pid())) {
-                    Ok(pass) => Ok(pass.product),
-                    Err(Stop::Failed(finding, _)) => Err(finding.text),
-                    Err(Stop::Undecided(why, _)) => {
-                        return Err(format!("the agent could not look: {why}").into());
-                    }
-                }
-            }
+            Err(trouble) => return Ok(Err(format!("{trouble:?}"))),
+            Ok(told) => told,
         };
+        let registry = RegistryName::new(self.layout.registry(self.case));
+        match way::find(&registry, &told, false, Some(containerd.pid())) {
+            Ok(pass) => Ok(Ok(pass.product)),
+            Err(Stop::Failed(finding, _)) => Ok(Err(finding.text)),
+            Err(Stop::Undecided(why, _)) => Err(format!("the agent could not look: {why}").into()),
+        }
+    }
+
+    /// What was seen of the pull.
+    fn evidence<'s>(&'s self, seen: &'s [Seen], pulled: bool) -> Fallible<Evidence<'s>> {
         let facts = |server: &'a Server| -> Fallible<_> {
             let facts = Facts {
                 host: self.layout.host(self.case, server),
@@ -116,15 +117,40 @@ impl<'a> Run<'a> {
             };
             Ok((server.name.as_str(), facts))
         };
-        let evidence = Evidence {
+        Ok(Evidence {
             servers: self.case.row.server.iter().map(facts).collect::<Fallible<_>>()?,
             seen,
             digests: self.digests,
             repository: repository(self.case),
             fields: &self.case.row.fields,
             pulled,
-        };
-        Ok(evidence.differences(&way))
+        })
+    }
+
+    /// Runs pullscope: the URLs of the endpoints that it reports, in its order, and what the servers have seen of it.
+    fn walk(&self, containerd: &Containerd, home: &Path, image: &str) -> Fallible<(Vec<String>, Vec<Seen>)> {
+        let listen = binary::listen(self.layout.block.next().into());
+        let file = self.dir.path().join("check.yaml");
+        let yaml = format!(
+            "node: node-1\nlisten: {listen}\ninterval: 60s\ntimeout: 5s\nresolv_conf: {}\n\
+             containerd:\n  socket: {}\n  config: {}\npull:\n  via: off\n\
+             disk:\n  warn_free_percent: 2\n  fail_free_percent: 1\n\
+             registries:\n  - name: {}\n    image: {image}\n",
+            home.join("resolv.conf").display(),
+            containerd.socket().display(),
+            containerd.config().display(),
+            self.layout.registry(self.case),
+        );
+        fs::write(&file, yaml)?;
+        let before = self.log.connections();
+        let path = binary::find()?;
+        let pullscope = Pullscope { path: &path, roots: &self.stand.roots, variables: Vec::new() };
+        let out = pullscope.run(&["check", "--config", &file.to_string_lossy(), "--output", "json"])?;
+        let report: Value = serde_json::from_slice(&out.stdout)
+            .map_err(|e| format!("check printed no JSON ({e}): {}", String::from_utf8_lossy(&out.stderr)))?;
+        let endpoints = report["registries"][0]["endpoints"].as_array().into_iter().flatten();
+        let urls = endpoints.filter_map(|endpoint| endpoint["endpoint"].as_str().map(str::to_owned));
+        Ok((urls.collect(), self.log.seen_since(before)))
     }
 
     /// What containerd is told by its config.toml.
@@ -279,10 +305,6 @@ impl<'a> Run<'a> {
 fn pull(containerd: &Containerd, image: &str) -> Fallible<(Duration, Option<String>)> {
     let cri = Cri::connect(&containerd.socket())?;
     let began = Instant::now();
-    let refusal = match cri.pull(image, None, PATIENCE) {
-        Pulled::Done => None,
-        Pulled::Refused(words) => Some(words),
-        Pulled::NoEnd => Some(format!("no end within {PATIENCE:?}")),
-    };
+    let refusal = cri.pull(image, PATIENCE).err();
     Ok((began.elapsed(), refusal))
 }
