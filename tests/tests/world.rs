@@ -3,8 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::io::{Read as _, Write as _};
+use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
 use std::ops::Deref;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use pullscope_tests::http;
@@ -155,6 +157,8 @@ fn nginx_says_what_no_registry_says() {
         [[world.server.route]]\nlocation = '= /v2/probe/tiny/manifests/1'\nmethod = 'HEAD'\nstatus = 429\n\
         body = '{\"errors\":[]}'\nheaders = {ratelimit-remaining = '0;w=21600'}\n\
         [[world.server.route]]\nlocation = '= /v2/probe/tiny/manifests/2'\nheaders = {ratelimit-limit = '100;w=60'}\n\
+        [[world.server.route]]\nlocation = '/v2/cache/'\nstands_at = '/v2/'\n\
+        [[world.server.route]]\nlocation = '= /page'\nstatus = 200\nbody = 'x'\nheaders = {Content-Type = 'text/html'}\n\
         [[world.server.route]]\nlocation = '= /cut'\nstatus = 444";
     let Some(world) = world(text) else { return };
     let front = at(&world, "front.test", 80);
@@ -168,7 +172,50 @@ fn nginx_says_what_no_registry_says() {
     assert_eq!(ask("HEAD", "2").status, 200);
     assert_eq!(ask("HEAD", "2").header("ratelimit-limit"), Some("100;w=60"));
     assert_eq!(http::get(front, "/v2/").unwrap().status, 200);
+    assert_eq!(http::get(front, "/page").unwrap().header("content-type"), Some("text/html"));
+    assert_eq!(
+        http::request(front, "GET", "/v2/cache/probe/tiny/manifests/1", &accept, b"").unwrap().status,
+        200
+    );
     assert!(http::get(front, "/cut").is_err());
+}
+
+#[test]
+fn openssl_gets_in_only_with_a_client_certificate() {
+    let text = "[world]\ncontainerd = 'absent'\n[[world.server]]\nhost = 'front.test'\nclient = true";
+    let Some(world) = world(text) else { return };
+    let front = at(&world, "front.test", 443).to_string();
+    let first_line = |shown: &[&str]| {
+        let mut args = vec!["s_client", "-quiet", "-connect", &front];
+        args.extend(shown);
+        let mut child = Command::new("openssl")
+            .args(args)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let request = b"GET /v2/ HTTP/1.1\r\nHost: front.test\r\nConnection: close\r\n\r\n";
+        child.stdin.as_mut().unwrap().write_all(request).unwrap();
+        let out = child.wait_with_output().unwrap();
+        String::from_utf8_lossy(&out.stdout).lines().next().unwrap_or_default().to_owned()
+    };
+    assert_eq!(first_line(&[]), "HTTP/1.1 400 Bad Request");
+    let (client, key) = (world.fill("@client@"), world.fill("@key@"));
+    assert_eq!(first_line(&["-cert", &client, "-key", &key]), "HTTP/1.1 200 OK");
+}
+
+#[test]
+fn provisional_answers_come_without_end() {
+    let text = "[world]\ncontainerd = 'absent'\n[[world.server]]\nhost = 'raw.test'\nport = 80\n\
+        kind = 'raw'\nscript = 'endless_provisional'\ncertificate = 'none'";
+    let Some(world) = world(text) else { return };
+    let mut stream = TcpStream::connect(at(&world, "raw.test", 80)).unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+    let one = "HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n";
+    let mut heard = vec![0; one.len() * 20_000];
+    stream.read_exact(&mut heard).unwrap();
+    assert!(heard.chunks(one.len()).all(|answer| answer == one.as_bytes()));
 }
 
 #[test]
@@ -205,8 +252,8 @@ fn containerd_judges_the_certificates_as_they_are_called() {
     }
     // What the suite's own clean-up check sees: all of an image, and nothing once it is gone.
     let images = containerd.images().unwrap();
-    // The CRI adds the image's id as one more name.
-    let named = images.iter().filter(|name| name.contains("/probe/")).count();
+    // The image's id is one more name, and so is the one by digest.
+    let named = images.iter().filter(|name| name.contains("/probe/") && !name.contains('@')).count();
     assert_eq!(named, faults.iter().filter(|(_, words)| words.is_empty()).count());
     let left = containerd.leftovers().unwrap();
     for kind in ["images: ", "content: ", "snapshots: ", "file: "] {

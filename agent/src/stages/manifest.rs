@@ -33,6 +33,9 @@ const PULLABLE: [&str; 4] = [
     "application/vnd.oci.image.index.v1+json",
 ];
 
+/// The media type of a web page.
+const PAGE: &str = "text/html";
+
 /// How a manifest request ended that did not fail.
 #[derive(Debug)]
 pub enum Looked {
@@ -66,8 +69,8 @@ struct Request<'a> {
     asked: Asked,
 }
 
-/// Asks for the manifest of `repository` at `target`, a tag or digest, by HEAD; by GET only where HEAD is not allowed,
-/// as containerd does. Redirects are followed, without the authorization on another host.
+/// Asks for the manifest of `repository` at `target`, a tag or digest, by HEAD; by GET only where HEAD is not allowed, as
+/// containerd does, or where what has answered seems to be no registry. Redirects are followed, without the authorization on another host.
 ///
 /// # Errors
 /// The stream's, or what the answer says: not found, denied, rate limited (with the limit as its fact), unavailable,
@@ -84,7 +87,7 @@ pub async fn head(
     let request = Request { home, repository, path, authorization, elsewhere, most: MAX_BODY, asked };
     let mut answer = request.send(c, Method::HEAD).await?;
     let mut method = Method::HEAD;
-    if answer.status == http::StatusCode::METHOD_NOT_ALLOWED {
+    if answer.status == http::StatusCode::METHOD_NOT_ALLOWED || is_odd(&answer) {
         method = Method::GET;
         answer = request.send(c, Method::GET).await?;
     }
@@ -161,10 +164,20 @@ pub fn is_missing(finding: &Finding) -> bool {
     classify::is_missing_manifest(finding.cause)
 }
 
+/// Whether an answer to HEAD names neither a digest nor a kind of manifest. containerd gets what has no digest by its tag,
+/// and a web page in a manifest's place is not always called one.
+fn is_odd(answer: &Answer) -> bool {
+    let media_type = answer.media_type();
+    answer.status.is_success()
+        && answer.header("docker-content-digest").is_none_or(str::is_empty)
+        && media_type != PAGE
+        && !PULLABLE.contains(&media_type.as_str())
+}
+
 /// An answer that says it is there: is it something that containerd can pull?
 fn found(answer: &Answer, method: &Method) -> Checked<Looked> {
     let (place, media_type) = (answer.place(), answer.media_type());
-    let page = media_type == "text/html" || classify::looks_like_html(&answer.body);
+    let page = media_type == PAGE || classify::looks_like_html(&answer.body);
     let fail = |cause, what: &str| {
         let text = format!("{place} answered {method} of a manifest with {}, {what}", answer.status_line());
         Stop::Failed(Finding::new(cause, text).at(&place), Seen::default())

@@ -158,6 +158,16 @@ async fn what_cannot_be_pulled_is_told_though_it_is_there() {
 }
 
 #[tokio::test]
+async fn a_page_that_is_not_called_one_is_read() {
+    let acts = || {
+        let page = "<!DOCTYPE html><title>Please sign in</title>";
+        vec![say_head("200 OK", "Content-Type: text/plain\r\n"), say("200 OK", "", page)]
+    };
+    let (_, _, script) = check_failure(acts(), &token(false), "not_a_registry").await;
+    assert_eq!(script.lines(), ["HEAD /v2/lib/app/manifests/1.0", "GET /v2/lib/app/manifests/1.0"]);
+}
+
+#[tokio::test]
 async fn a_missing_digest_is_no_fault() {
     let (checked, _) = play(vec![say_head("200 OK", OCI)], &token(false)).await;
     let (manifest, warning) = manifest(checked);
