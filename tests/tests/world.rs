@@ -327,7 +327,7 @@ fn a_proxy_does_what_it_is_called() {
             &proxy,
             url,
         ];
-        let out = std::process::Command::new("curl").args(words).output().unwrap();
+        let out = Command::new("curl").args(words).output().unwrap();
         String::from_utf8_lossy(&[out.stdout, out.stderr].concat()).into_owned()
     };
     let user = format!("{}:{}", pullscope_tests::USER, pullscope_tests::PASSWORD);
