@@ -131,6 +131,7 @@ impl Ground {
             identity: identity.as_ref(),
             behind: Some(behind),
             blackhole: None,
+            clients: None,
             routes: &[
                 slowed("/v2/probe/slow/blobs/", "30k", None),
                 slowed("/v2/probe/crawl/blobs/", "600k", None),

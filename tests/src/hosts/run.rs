@@ -20,7 +20,7 @@ use super::told::{Object, Recording};
 use crate::Fallible;
 use crate::binary::{self, Pullscope};
 use crate::world::containerd::{self, Containerd, Plan, Registry};
-use crate::world::cri::Cri;
+use crate::world::cri::{Cri, Pulled};
 use crate::world::dns;
 use crate::world::image::Digests;
 use crate::world::raw::Blackhole;
@@ -305,6 +305,10 @@ impl<'a> Run<'a> {
 fn pull(containerd: &Containerd, image: &str) -> Fallible<(Duration, Option<String>)> {
     let cri = Cri::connect(&containerd.socket())?;
     let began = Instant::now();
-    let refusal = cri.pull(image, PATIENCE).err();
+    let refusal = match cri.pull(image, None, PATIENCE) {
+        Pulled::Done => None,
+        Pulled::Refused(words) => Some(words),
+        Pulled::NoEnd => Some(format!("no end within {PATIENCE:?}")),
+    };
     Ok((began.elapsed(), refusal))
 }
