@@ -3,8 +3,9 @@
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
 use std::fs;
+use std::path::Path;
 use std::thread;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use pullscope::model::PullOutcome;
 use pullscope::stages::pull::Wanted;
@@ -17,8 +18,8 @@ use pullscope_tests::world::release::{Release, Version};
 /// Kills of each version; half of them each way, where there are two.
 const KILLS: u64 = 60;
 
-/// How long a run of `check` takes: from its start to the pull's begin some tens of milliseconds, then half a second.
-const RUN: u64 = 1100;
+/// How long before its end a run of `check` begins to pull: half a second of pulling, and its surroundings.
+const PULL: u64 = 900;
 
 /// xorshift64: moments need no better chance, and a seed that is printed can be run again.
 struct Chance(u64);
@@ -57,6 +58,15 @@ fn configuration(ground: &Ground, stand: &Stand, via: &str) -> String {
     file.to_str().unwrap().to_owned()
 }
 
+/// How long an undisturbed run takes, in milliseconds: what comes before the pull depends on the machine.
+fn length_of_a_run(ground: &Ground, path: &Path, file: &str) -> u64 {
+    let began = Instant::now();
+    let args = ["check", "--config", file];
+    let mut process = Process::start("check", ground.dir(), path.to_str().unwrap(), &args).unwrap();
+    process.wait().unwrap();
+    u64::try_from(began.elapsed().as_millis()).unwrap()
+}
+
 fn nothing_stays_whenever_it_is_killed(version: Version) {
     let missing: Vec<_> = ["docker-registry", "nginx"].into_iter().filter(|p| !is_installed(p)).collect();
     let release = match Release::find(version) {
@@ -75,13 +85,19 @@ fn nothing_stays_whenever_it_is_killed(version: Version) {
     // A node has pulled something before; until then containerd has no folder of blobs, and cannot collect any.
     let (_, first) = stand.puller.pull("tiny:1", Ask::via(Wanted::Auto));
     assert_eq!(first.outcome, PullOutcome::Pulled, "{first:?}");
+    let runs: Vec<u64> = files.iter().map(|file| length_of_a_run(&ground, &path, file)).collect();
     let mut chance = Chance::new();
     let (mut taken_back, mut mid_pull) = (0, 0);
     for kill in 0..KILLS {
-        let file = &files[usize::try_from(kill).unwrap() % files.len()];
+        let way = usize::try_from(kill).unwrap() % files.len();
+        let (file, run) = (&files[way], runs[way]);
         let args = ["check", "--config", file.as_str()];
         let mut process = Process::start("check", ground.dir(), path.to_str().unwrap(), &args).unwrap();
-        let moment = chance.below(RUN);
+        // At any moment; most of them while it pulls.
+        let moment = match kill % 5 {
+            0 => chance.below(run + 100),
+            _ => run.saturating_sub(PULL) + chance.below(PULL + 50),
+        };
         thread::sleep(Duration::from_millis(moment));
         process.kill();
         let found = stand.containerd.leftovers().unwrap();

@@ -199,7 +199,8 @@ impl Containerd {
             namespaces.lines().filter(|name| *name == "pullscope").map(|name| format!("namespace: {name}")),
         );
         let mounts = fs::read_to_string(format!("/proc/{}/mountinfo", self.process.id()))?;
-        let below = self.root.to_string_lossy();
+        // Of what lies in it, wherever it is mounted; the root may be a mount itself.
+        let below = format!("{}/", self.root.display());
         found.extend(
             mounts.lines().filter(|line| line.contains(&*below)).map(|line| format!("mount: {line}")),
         );

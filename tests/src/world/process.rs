@@ -86,6 +86,11 @@ impl Process {
         Err(format!("{} still runs {PATIENCE:?} after SIGTERM", self.name).into())
     }
 
+    /// Waits until it ends by itself.
+    pub fn wait(&mut self) -> Fallible<ExitStatus> {
+        Ok(self.child.wait()?)
+    }
+
     /// Kills it without a chance to tidy up, and waits.
     pub fn kill(&mut self) {
         self.signal(Signal::KILL);
