@@ -387,9 +387,26 @@ fn a_black_holed_mirror_costs_minutes_and_says_so() {
 
 #[test]
 fn a_mirror_that_answers_with_a_page_keeps_the_registry_from_being_asked() {
-    let book = before_a_good_one(mirror(), failed(Stage::Manifest, Cause::NotARegistry));
-    assert_eq!(book.says("a.test", 1), "failing registry/not_a_registry@manifest");
-    assert!(summary(&book).ends_with("containerd does not go on to another host then"), "{}", summary(&book));
+    for (stage, cause, says) in [
+        (Stage::Manifest, Cause::NotARegistry, "failing registry/not_a_registry@manifest"),
+        (Stage::Blob, Cause::ContentInvalid, "failing registry/content_invalid@blob"),
+    ] {
+        let taken = step(stage, Outcome::Failed(Finding::new(cause, "a page").at("there").taken()));
+        let book = before_a_good_one(mirror(), taken);
+        assert_eq!(book.says("a.test", 1), says);
+        let summary = summary(&book);
+        assert!(summary.ends_with("containerd does not go on to another host then"), "{summary}");
+    }
+}
+
+#[test]
+fn a_mirror_that_has_not_what_is_asked_for_leaves_it_to_the_registry() {
+    for (stage, cause, says) in [
+        (Stage::Manifest, Cause::NotARegistry, "degraded registry/not_a_registry@manifest"),
+        (Stage::Blob, Cause::ContentInvalid, "degraded registry/content_invalid@blob"),
+    ] {
+        assert_eq!(before_a_good_one(mirror(), failed(stage, cause)).says("a.test", 1), says);
+    }
 }
 
 #[test]

@@ -36,14 +36,8 @@ pub(super) fn next(host: &RegistryHost, trouble: &Trouble<'_>) -> Next {
     match (trouble.step.stage, trouble.finding.cause) {
         // containerd waits for an answer without a time-out of its own: there is no next.
         (Stage::Ping | Stage::Auth | Stage::Manifest | Stage::Blob, Cause::TransferTimeout) => Next::Nothing,
-        // An answer was had, and is taken for the manifest.
-        (
-            Stage::Manifest,
-            Cause::NotARegistry
-            | Cause::UnsupportedManifest
-            | Cause::ContentInvalid
-            | Cause::PlatformMismatch,
-        ) => Next::Nothing,
+        // It goes on after every error before a 200, and after none behind one: for tags, manifests and blobs alike.
+        _ if trouble.finding.is_taken => Next::Nothing,
         (Stage::Dns, Cause::DnsFailure) => waited(DNS),
         (Stage::Tcp, Cause::ConnectTimeout) => waited(host.dial_timeout.unwrap_or(DIAL)),
         (Stage::Tls, Cause::TlsTimeout) => waited(HANDSHAKE),

@@ -177,12 +177,22 @@ pub struct Finding {
     pub place: String,
     /// What to do, where it is more than the cause's own advice.
     pub hint: Option<String>,
+    /// Whether the host answered as if all were well, and the answer is what is wrong: the runtime takes such an answer,
+    /// and asks no other host (containerd 1.6 to 2.1).
+    pub is_taken: bool,
 }
 
 impl Finding {
     /// Makes a finding; `text` is cleaned and cut to [`text::MAX_TEXT`] bytes.
     pub fn new(cause: Cause, text: impl AsRef<str>) -> Finding {
-        Finding { cause, text: text::clean(text.as_ref(), text::MAX_TEXT), place: String::new(), hint: None }
+        let text = text::clean(text.as_ref(), text::MAX_TEXT);
+        Finding { cause, text, place: String::new(), hint: None, is_taken: false }
+    }
+
+    /// Says that the answer in question is one that the runtime takes.
+    #[must_use]
+    pub fn taken(self) -> Finding {
+        Finding { is_taken: true, ..self }
     }
 
     /// Names the host, path or mount point in question.

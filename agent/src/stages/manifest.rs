@@ -180,7 +180,7 @@ fn found(answer: &Answer, method: &Method) -> Checked<Looked> {
     let page = media_type == PAGE || classify::looks_like_html(&answer.body);
     let fail = |cause, what: &str| {
         let text = format!("{place} answered {method} of a manifest with {}, {what}", answer.status_line());
-        Stop::Failed(Finding::new(cause, text).at(&place), Seen::default())
+        Stop::Failed(Finding::new(cause, text).at(&place).taken(), Seen::default())
     };
     if page {
         return Err(fail(classify::not_a_registry(), "but with a web page"));

@@ -134,7 +134,7 @@ impl Order<'_> {
         let name = digest::short(&blob.digest);
         let fail = |cause, what: &dyn Display| {
             let text = format!("{place} answered GET of {name} with {}, {what}", answer.status_line());
-            Err(Finding::new(cause, text).at(&place))
+            Err(Finding::new(cause, text).at(&place).taken())
         };
         if !matches!(answer.status.as_u16(), 200 | 206) {
             return Err(self.refused(blob, answer, is_home));

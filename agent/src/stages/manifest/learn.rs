@@ -168,7 +168,7 @@ impl Learning<'_> {
         let text = format!(
             "{place} has {repository}@{digest} for {for_whom}; this node is {platform}: no match for platform"
         );
-        Finding::new(classify::wrong_platform(), text).at(place)
+        Finding::new(classify::wrong_platform(), text).at(place).taken()
     }
 
     /// The manifest of this digest; `None`: it would cost a pull, and there is no leave for one.
@@ -238,7 +238,7 @@ fn wrong(answer: &Answer, digest: &str) -> Option<Finding> {
     let name = digest::short(digest);
     let text =
         format!("{place} answered GET of the manifest {name} with {} ({kind}), {what}", answer.status_line());
-    Some(Finding::new(cause, text).at(place))
+    Some(Finding::new(cause, text).at(place).taken())
 }
 
 /// The manifest from the node's own store, where an image on the node has it. Whatever stands in the way, the stage
