@@ -163,7 +163,8 @@ async fn a_page_that_is_not_called_one_is_read() {
         let page = "<!DOCTYPE html><title>Please sign in</title>";
         vec![say_head("200 OK", "Content-Type: text/plain\r\n"), say("200 OK", "", page)]
     };
-    let (_, _, script) = check_failure(acts(), &token(false), "not_a_registry").await;
+    let (finding, _, script) = check_failure(acts(), &token(false), "not_a_registry").await;
+    assert!(finding.is_taken, "containerd takes it for the manifest");
     assert_eq!(script.lines(), ["HEAD /v2/lib/app/manifests/1.0", "GET /v2/lib/app/manifests/1.0"]);
 }
 
