@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, ALLOW, CONTENT_TYPE};
+use http::header::{ACCEPT, ALLOW, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -104,7 +104,7 @@ fn answer(sources: &Sources, method: &Method, uri: &Uri, headers: &HeaderMap) ->
         response.headers_mut().insert(ALLOW, http::HeaderValue::from_static("GET, HEAD"));
         return response;
     }
-    let form = form(uri, headers);
+    let (form, is_still) = (form(uri, headers), is_still(uri));
     match uri.path() {
         "/livez" if (sources.alive)() => plain(StatusCode::OK, "ok\n"),
         "/livez" => plain(StatusCode::SERVICE_UNAVAILABLE, "the scheduler stands still\n"),
@@ -115,10 +115,10 @@ fn answer(sources: &Sources, method: &Method, uri: &Uri, headers: &HeaderMap) ->
             let body = metrics::metrics(&ledger.view((sources.now)()));
             respond(StatusCode::OK, metrics::CONTENT_TYPE, body)
         }
-        "/health" | "/health/" => health(sources, form),
-        "/" => health(sources, if form == Form::Json { form } else { Form::Page }),
+        "/health" | "/health/" => health(sources, form, is_still),
+        "/" => health(sources, if form == Form::Json { form } else { Form::Page }, is_still),
         path => match path.strip_prefix("/health/").and_then(percent_decode) {
-            Some(name) => registry(sources, &name, form),
+            Some(name) => registry(sources, &name, form, is_still),
             None => {
                 plain(StatusCode::NOT_FOUND, "not found; there are /health, /metrics, /livez and /readyz\n")
             }
@@ -126,15 +126,16 @@ fn answer(sources: &Sources, method: &Method, uri: &Uri, headers: &HeaderMap) ->
     }
 }
 
-fn health(sources: &Sources, form: Form) -> Response<Full<Bytes>> {
+fn health(sources: &Sources, form: Form, is_still: bool) -> Response<Full<Bytes>> {
     let ledger = (sources.ledger)();
     let view: View<'_> = ledger.view((sources.now)());
     let table = || text::table(&sources.node, &view, text::Paint::Plain);
     let json = || serde_json::to_vec(&report::report(&sources.node, &view));
-    shown(view.status, form, &sources.node, table, json)
+    let page = || page::node(&sources.node, &view, is_still);
+    shown(view.status, form, table, page, json)
 }
 
-fn registry(sources: &Sources, name: &str, form: Form) -> Response<Full<Bytes>> {
+fn registry(sources: &Sources, name: &str, form: Form, is_still: bool) -> Response<Full<Bytes>> {
     let ledger = (sources.ledger)();
     let view = ledger.view((sources.now)());
     let Some(found) = view.registries.iter().find(|r| r.registry.as_str() == name) else {
@@ -142,15 +143,16 @@ fn registry(sources: &Sources, name: &str, form: Form) -> Response<Full<Bytes>> 
     };
     let table = || text::registry(found, text::Paint::Plain);
     let json = || serde_json::to_vec(&report::registry(found));
-    shown(found.status, form, name, table, json)
+    let page = || page::registry(found, is_still);
+    shown(found.status, form, table, page, json)
 }
 
 /// The same body whatever the status, so that a reader finds out what is wrong.
 fn shown(
     status: Status,
     form: Form,
-    title: &str,
     table: impl Fn() -> String,
+    page: impl Fn() -> String,
     json: impl Fn() -> serde_json::Result<Vec<u8>>,
 ) -> Response<Full<Bytes>> {
     let code = match status {
@@ -159,7 +161,13 @@ fn shown(
     };
     match form {
         Form::Table => respond(code, "text/plain; charset=utf-8", table().into_bytes()),
-        Form::Page => respond(code, "text/html; charset=utf-8", page::page(title, &table()).into_bytes()),
+        Form::Page => {
+            let mut response = respond(code, "text/html; charset=utf-8", page().into_bytes());
+            let policy =
+                http::HeaderValue::from_str(&page::POLICY).expect("a hash in base64 is visible ASCII");
+            response.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);
+            response
+        }
         Form::Json => {
             let mut body = json().expect("the report has string keys and finite numbers only");
             body.push(b'\n');
@@ -189,6 +197,11 @@ fn form(uri: &Uri, headers: &HeaderMap) -> Form {
         .unwrap_or(Form::Table)
 }
 
+/// Whether the reader of a page asked that it does not refresh itself.
+fn is_still(uri: &Uri) -> bool {
+    uri.query().unwrap_or_default().split('&').any(|word| word == "still")
+}
+
 /// Undoes percent-encoding (RFC 3986, 2.1); `None` where it is broken or no UTF-8.
 fn percent_decode(text: &str) -> Option<String> {
     let mut bytes = text.bytes();
@@ -215,7 +228,7 @@ fn respond(code: StatusCode, content_type: &'static str, body: Vec<u8>) -> Respo
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, http::HeaderValue::from_static(content_type));
     headers.insert("x-content-type-options", http::HeaderValue::from_static("nosniff"));
-    headers.insert("content-security-policy", http::HeaderValue::from_static("default-src 'none'"));
+    headers.insert(CONTENT_SECURITY_POLICY, http::HeaderValue::from_static("default-src 'none'"));
     headers.insert("cache-control", http::HeaderValue::from_static("no-store"));
     response
 }

@@ -52,7 +52,8 @@ pub fn registry(view: &RegistryView<'_>, paint: Paint) -> String {
     out
 }
 
-fn tally(registries: &[RegistryView<'_>]) -> String {
+/// How many registries are how, the worst first.
+pub(super) fn tally(registries: &[RegistryView<'_>]) -> String {
     let count = |status| registries.iter().filter(|r| r.status == status).count();
     let parts: Vec<String> = [Status::Failing, Status::Unknown, Status::Degraded, Status::Healthy]
         .into_iter()
@@ -135,11 +136,7 @@ fn details(out: &mut String, view: &RegistryView<'_>, told: Option<&Verdict>, pa
 }
 
 fn explain(out: &mut String, verdict: &Verdict) {
-    let who = match verdict.fault().label() {
-        "user" => "the pod's author acts",
-        "infra" => "the platform acts",
-        _ => "the pod's author or the platform acts",
-    };
+    let who = verdict.fault().who();
     let _ = writeln!(
         out,
         "  {} at {} ({who}), since {}",

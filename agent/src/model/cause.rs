@@ -41,6 +41,15 @@ impl Fault {
             Fault::Either => "either",
         }
     }
+
+    /// Who has to act, in words.
+    pub const fn who(self) -> &'static str {
+        match self {
+            Fault::User => "the pod's author acts",
+            Fault::Infra => "the platform acts",
+            Fault::Either => "the pod's author or the platform acts",
+        }
+    }
 }
 
 impl Domain {
