@@ -34,6 +34,8 @@ pub struct Pullscope<'a> {
     pub roots: &'a Path,
     /// More variables, as `NAME=VALUE`.
     pub variables: Vec<String>,
+    /// The user and group that it runs as; none: the suite's.
+    pub user: Option<u32>,
 }
 
 impl Pullscope<'_> {
@@ -45,6 +47,10 @@ impl Pullscope<'_> {
         words.extend(["-u".to_owned(), "SSL_CERT_DIR".to_owned(), "-u".to_owned(), "NODE_NAME".to_owned()]);
         words.push(format!("SSL_CERT_FILE={}", self.roots.display()));
         words.extend(self.variables.iter().cloned());
+        if let Some(id) = self.user {
+            words.extend(["setpriv".to_owned(), format!("--reuid={id}"), format!("--regid={id}")]);
+            words.extend(["--clear-groups".to_owned(), "--".to_owned()]);
+        }
         words.push(self.path.to_string_lossy().into_owned());
         words
     }

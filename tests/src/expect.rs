@@ -102,6 +102,8 @@ pub struct Agent {
     pub no_metrics: Vec<String>,
     /// What servers must have logged by then.
     pub log: Vec<Log>,
+    /// After all that containerd is well again, as it was started; two good rounds later `/health` must be 200.
+    pub recovers: bool,
 }
 
 /// What a server must have logged.

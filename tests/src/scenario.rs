@@ -6,7 +6,7 @@ use std::path::Path;
 use pullscope::model::Cause;
 use serde::Deserialize;
 
-use crate::world::{disk, dns, nginx, proxy, raw, tls};
+use crate::world::{containerd, disk, dns, nginx, proxy, raw, tls};
 use crate::{Fallible, expect};
 
 /// One scenario.
@@ -15,6 +15,8 @@ use crate::{Fallible, expect};
 pub struct Scenario {
     /// What is broken, in words.
     pub about: String,
+    /// Why only the lab runs it (`just test-lab`); none: the scenario suite does as well.
+    pub slow: Option<String>,
     /// What stands.
     #[serde(default)]
     pub world: World,
@@ -60,6 +62,10 @@ pub struct World {
     pub containerd: Containerd,
     /// What is wrong with containerd's disk (with its own containerd only).
     pub disk: Option<disk::Fault>,
+    /// Which of its data lie on that disk.
+    pub disk_part: disk::Part,
+    /// What is wrong with a containerd that runs (with its own containerd only).
+    pub runtime_fault: Option<containerd::Fault>,
     /// Images that are on the node before pullscope starts.
     pub present: Vec<String>,
 }
@@ -75,6 +81,8 @@ impl Default for World {
             environment: BTreeMap::new(),
             containerd: Containerd::Idle,
             disk: None,
+            disk_part: disk::Part::All,
+            runtime_fault: None,
             present: Vec::new(),
         }
     }
@@ -132,6 +140,8 @@ pub struct Server {
     /// The front lets in only those with the scenario's client certificate.
     #[serde(default)]
     pub client: bool,
+    /// It has `probe/large:1` with one layer of so many bytes, and nothing else.
+    pub large_layer: Option<usize>,
     /// What a raw server does.
     pub script: Option<raw::Script>,
 }
@@ -196,6 +206,8 @@ pub struct Config {
     pub words: Vec<String>,
     /// One test pull's time-out; 20s where it is not told.
     pub pull_timeout: Option<String>,
+    /// pullscope runs as this user and group, and as no other.
+    pub user: Option<u32>,
     /// Variables of pullscope's own process.
     pub environment: BTreeMap<String, String>,
 }
@@ -276,10 +288,14 @@ impl Scenario {
         if scenario.about.trim().is_empty() {
             return Err("about says nothing".into());
         }
+        if scenario.slow.as_ref().is_some_and(|why| why.trim().is_empty()) {
+            return Err("slow says not why".into());
+        }
         let own = scenario.world.containerd == Containerd::Own;
         let world = &scenario.world;
-        if !own && (world.disk.is_some() || !world.present.is_empty() || !world.environment.is_empty()) {
-            return Err("disk, present and environment need containerd = \"own\"".into());
+        let own_fault = world.disk.is_some() || world.runtime_fault.is_some();
+        if !own && (own_fault || !world.present.is_empty() || !world.environment.is_empty()) {
+            return Err("disk, runtime_fault, present and environment need containerd = \"own\"".into());
         }
         scenario.expect.check_labels()?;
         if let Some(text) = &scenario.text {
@@ -317,6 +333,10 @@ impl Scenario {
         }
         if matches!(self.world.containerd, Containerd::Idle | Containerd::Own | Containerd::Killed) {
             programs.extend(["containerd", "ctr", "unshare", "nsenter", "mount"]);
+        }
+        programs.extend(self.world.disk.map_or(&[][..], disk::Fault::programs));
+        if self.world.runtime_fault == Some(containerd::Fault::FewFiles) {
+            programs.push("prlimit");
         }
         programs
     }
@@ -374,5 +394,11 @@ mod tests {
     #[test]
     fn a_scenario_without_words_is_refused() {
         check("about = ' '\n[expect]\nexit = 0", Err("about"));
+    }
+
+    #[test]
+    fn a_slow_scenario_says_why() {
+        check("about = 'x'\nslow = 'a minute of silence'\n[expect]\nexit = 0", Ok(()));
+        check("about = 'x'\nslow = ''\n[expect]\nexit = 0", Err("slow"));
     }
 }

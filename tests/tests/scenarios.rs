@@ -49,8 +49,13 @@ fn main() -> ExitCode {
         // Here, because the kernel ends the shared servers together with the thread that starts them.
         ground.prepare();
     }
-    let mut trials = Vec::new();
+    let (mut trials, mut slow) = (Vec::new(), 0);
     for file in files(&here.join("scenarios")) {
+        // One that cannot be read is a trial that fails.
+        if Scenario::read(&file).is_ok_and(|scenario| scenario.slow.is_some()) {
+            slow += 1;
+            continue;
+        }
         let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let ground = Arc::clone(&ground);
         trials.push(Trial::ignorable_test(name, move || trial(&file, &ground, run)));
@@ -62,6 +67,9 @@ fn main() -> ExitCode {
                 compare(&dir.join(golden), scenario, world, pullscope)
             })
         }));
+    }
+    if slow > 0 && !args.list {
+        eprintln!("{slow} slow scenarios are left to `./just test-lab`");
     }
     let conclusion = libtest_mimic::run(&args, trials);
     match SKIPPED.load(Ordering::Relaxed) {
@@ -109,6 +117,10 @@ fn obstacle(scenario: &Scenario) -> Option<String> {
     if !missing.is_empty() {
         return Some(format!("not installed: {}", missing.join(", ")));
     }
+    let on_a_device = scenario.world.disk.is_some_and(|fault| fault.is_on_a_device());
+    if on_a_device && !Path::new("/dev/loop-control").exists() {
+        return Some("this machine has no loop devices".to_owned());
+    }
     let needs_v6 = scenario.world.server.iter().any(|server| server.v6);
     (needs_v6 && !Path::new("/proc/net/if_inet6").exists()).then(|| "this kernel has no IPv6".to_owned())
 }
@@ -136,14 +148,14 @@ fn trial(
     let roots = world.authority.system();
     let own = &scenario.config.environment;
     let variables = own.iter().map(|(name, text)| format!("{name}={}", world.variable(text))).collect();
-    then(&scenario, &world, &Pullscope { path: &path, roots: &roots, variables })
+    then(&scenario, &world, &Pullscope { path: &path, roots: &roots, variables, user: scenario.config.user })
         .map(|()| Completion::Completed)
         .map_err(|e| Failed::from(format!("{}\n{e}\n{}", scenario.about.trim(), world.logs())))
 }
 
 /// `check`, then the agent.
 fn run(scenario: &Scenario, world: &World, pullscope: &Pullscope<'_>) -> Fallible<()> {
-    check(scenario, world, pullscope)?;
+    beside_its_faults(scenario, world, || check(scenario, world, pullscope))?;
     if scenario.agent.is_some() {
         agent(scenario, world, pullscope)?;
     }
@@ -158,6 +170,23 @@ fn run(scenario: &Scenario, world: &World, pullscope: &Pullscope<'_>) -> Fallibl
         }
     }
     Ok(())
+}
+
+/// Runs `then` while containerd meets what it meets in mid-pull. That is done by this thread: what it starts ends with it.
+fn beside_its_faults(
+    scenario: &Scenario,
+    world: &World,
+    then: impl FnOnce() -> Fallible<()> + Send,
+) -> Fallible<()> {
+    let (Some(own), Some(fault)) = (world.own_containerd(), scenario.world.runtime_fault) else {
+        return then();
+    };
+    std::thread::scope(|scope| {
+        let run = scope.spawn(|| then().map_err(|error| error.to_string()));
+        let met = own.meanwhile(fault, &|| run.is_finished());
+        run.join().map_err(|_| "it panicked")??;
+        met
+    })
 }
 
 /// Runs `pullscope check` and compares its exit status and JSON.
@@ -207,6 +236,9 @@ fn agent(scenario: &Scenario, world: &World, pullscope: &Pullscope<'_>) -> Falli
             expected.check_metrics(&agent.get("/metrics")?.body, world)
         })?;
         serves(scenario, &agent)?;
+        if expected.recovers {
+            recovers(world, &agent)?;
+        }
         expected.check_logs(world).into_result()
     })();
     let log = agent.log();
@@ -215,6 +247,18 @@ fn agent(scenario: &Scenario, world: &World, pullscope: &Pullscope<'_>) -> Falli
         return Err(format!("{text:?} is in the agent's log:\n{log}").into());
     }
     agent.stop()
+}
+
+/// Starts containerd again; after two good rounds nothing may be left of its trouble.
+fn recovers(world: &World, agent: &binary::Agent) -> Fallible<()> {
+    world.own_containerd().ok_or("no containerd of its own")?.restart()?;
+    // Two rounds, the rest of one, and a busy machine.
+    agent.wait_until(SETTLING, |agent| {
+        agent.get("/health?format=json")?.expect_status(200, "/health")?;
+        let exposition = agent.get("/metrics")?.body;
+        let up = exposition.lines().any(|line| line == "pullscope_node_up 1");
+        if up { Ok(()) } else { Err("no pullscope_node_up 1".into()) }
+    })
 }
 
 /// Whether each registry has been walked twice.

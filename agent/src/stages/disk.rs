@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::fs::{StatVfsMountFlags, statvfs};
+use rustix::fs::{AtFlags, CWD, StatVfsMountFlags, StatxFlags, statvfs, statx};
 use rustix::io::Errno;
 use sysinfo::{DiskRefreshKind, Disks};
 use tokio::sync::Semaphore;
@@ -140,6 +140,9 @@ impl Role {
 
 // === Looking ===
 
+/// The most bytes of the table of mounts; a node with a thousand pods has some 3 MB.
+const MAX_MOUNTS: usize = 16 << 20;
+
 /// Why there are no numbers.
 enum Blind {
     /// The file system itself fails.
@@ -155,7 +158,7 @@ fn look(path: &Path) -> Result<FileSystem, Blind> {
         _ => Err(error),
     });
     match numbers_or_above {
-        Ok(fs) => Ok(fs),
+        Ok(fs) => weighed(fs, path, nearest(path)),
         Err(Errno::NOENT | Errno::NOTDIR) => Err(Blind::Unseen(format!(
             "{place}, where containerd keeps its data, is not to be seen from here: \
              mount the node's directory at the same path, read-only is enough"
@@ -163,11 +166,13 @@ fn look(path: &Path) -> Result<FileSystem, Blind> {
         // containerd keeps its root 0700 since CVE-2024-25621, so without root the path cannot be entered; the mount
         // point above it can, and has the same numbers.
         Err(Errno::ACCESS | Errno::PERM) => {
-            holder(path).and_then(|mount| numbers(&mount.point).ok()).ok_or_else(|| {
-                Blind::Unseen(format!(
+            let mount = holder(path);
+            match mount.as_ref().and_then(|mount| Some((mount, numbers(&mount.point).ok()?))) {
+                Some((mount, fs)) => weighed(fs, path, &mount.point),
+                None => Err(Blind::Unseen(format!(
                     "{place}, where containerd keeps its data, may not be entered: run as root, or mount it alone"
-                ))
-            })
+                ))),
+            }
         }
         Err(error) => {
             let text = format!("the file system of {place} fails: {}", io::Error::from(error));
@@ -180,6 +185,67 @@ fn look(path: &Path) -> Result<FileSystem, Blind> {
 /// node has none. A folder of another name (`root_path`) may stand anywhere; what is above it proves nothing.
 fn own_parent(path: &Path) -> Option<&Path> {
     path.file_name()?.to_str()?.starts_with("io.containerd.").then(|| path.parent())?
+}
+
+/// What the kernel makes of a file system, wherever it is mounted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// It can be written, though perhaps not through the mount in question.
+    Writable,
+    /// Nothing can be written.
+    ReadOnly,
+    /// Nothing can be read either: its device is gone, or someone has ended it.
+    Ended,
+}
+
+/// The numbers of the file system that holds `path`, with the kernel's word on it where that is known; `seen` is on it.
+///
+/// statvfs tells of the mount that this process sees: one that is read-only for the agent's container says nothing of
+/// containerd's own. And ext4 keeps the mount writable after an error since Linux 6.15 (`emergency_ro` instead of `ro`),
+/// and has numbers after its end (`shutdown`).
+fn weighed(fs: FileSystem, path: &Path, seen: &Path) -> Result<FileSystem, Blind> {
+    match state(seen) {
+        None => Ok(fs),
+        Some(State::Writable) => Ok(FileSystem { read_only: false, ..fs }),
+        Some(State::ReadOnly) => Ok(FileSystem { read_only: true, ..fs }),
+        Some(State::Ended) => {
+            let place = path.display().to_string();
+            let text = format!(
+                "the kernel has shut down the file system of {place}: every file on it is an input/output error"
+            );
+            Err(Blind::Fails(Finding::new(disk::unreadable(), text).at(place)))
+        }
+    }
+}
+
+/// The state of the file system that holds the path. `None`: not known (before Linux 5.8 no path tells its mount).
+fn state(path: &Path) -> Option<State> {
+    let told = statx(CWD, path, AtFlags::empty(), StatxFlags::MNT_ID).ok()?;
+    let has_id = told.stx_mask & StatxFlags::MNT_ID.bits() != 0;
+    let mounts = std::fs::File::open("/proc/self/mountinfo").ok().filter(|_| has_id)?;
+    let table = super::files::read_bounded(mounts, MAX_MOUNTS).ok()?;
+    state_in(&String::from_utf8_lossy(&table), told.stx_mnt_id)
+}
+
+/// The path, or the root of containerd where no pull has made the folder yet.
+fn nearest(path: &Path) -> &Path {
+    own_parent(path).filter(|_| !path.exists()).unwrap_or(path)
+}
+
+/// What /proc/self/mountinfo (proc(5)) says of the file system of a mount.
+fn state_in(mountinfo: &str, mount: u64) -> Option<State> {
+    let id = mount.to_string();
+    let line = mountinfo.lines().find(|line| line.split(' ').next() == Some(&*id))?;
+    // Behind the dash: the type, the source, and the options that hold wherever it is mounted.
+    let options = line.split_once(" - ")?.1.split(' ').nth(2)?;
+    let says = |word| options.split(',').any(|option| option == word);
+    Some(if says("shutdown") {
+        State::Ended
+    } else if says("emergency_ro") || says("ro") {
+        State::ReadOnly
+    } else {
+        State::Writable
+    })
 }
 
 fn numbers(path: &Path) -> Result<FileSystem, Errno> {
@@ -315,6 +381,32 @@ mod tests {
         let (level, finding) = judge(Role::Content, Path::new("/"), &fs, ANY).expect("it is read-only");
         assert_eq!((level, finding.cause.label(), finding.place.as_str()), (Level::Fail, "disk_error", "/"));
         assert!(finding.text.contains("read-only"), "{}", finding.text);
+    }
+
+    #[test]
+    fn a_file_systems_state_is_read_from_its_own_options_and_not_from_the_mounts() {
+        let check = |mount: &str, options: &str, expect| {
+            let table = format!(
+                "22 1 254:0 / / rw - ext4 /dev/vda rw\n42 27 7:1 / /data {mount} shared:1 - ext4 /dev/loop1 {options}\n"
+            );
+            assert_eq!(state_in(&table, 42), expect, "{mount} {options}");
+            assert_eq!(state_in(&table, 22), Some(State::Writable));
+            assert_eq!(state_in(&table, 4), None, "a mount that is not there");
+        };
+        check("rw,relatime", "rw,errors=remount-ro", Some(State::Writable));
+        check("ro,relatime", "rw", Some(State::Writable));
+        check("rw", "rw,errors=remount-ro,emergency_ro", Some(State::ReadOnly));
+        check("rw", "ro,errors=remount-ro", Some(State::ReadOnly));
+        check("rw", "rw,errors=remount-ro,shutdown", Some(State::Ended));
+        check("rw", "rw,emergency_ro,shutdown", Some(State::Ended));
+        assert_eq!(state_in("nonsense\n\n7 1 2 -", 7), None);
+    }
+
+    #[test]
+    fn the_state_of_a_real_folder_is_known() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(state(folder.path()), Some(State::Writable));
+        assert_eq!(state(&folder.path().join("absent")), None);
     }
 
     #[tokio::test]

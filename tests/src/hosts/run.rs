@@ -144,7 +144,8 @@ impl<'a> Run<'a> {
         fs::write(&file, yaml)?;
         let before = self.log.connections();
         let path = binary::find()?;
-        let pullscope = Pullscope { path: &path, roots: &self.stand.roots, variables: Vec::new() };
+        let pullscope =
+            Pullscope { path: &path, roots: &self.stand.roots, variables: Vec::new(), user: None };
         let out = pullscope.run(&["check", "--config", &file.to_string_lossy(), "--output", "json"])?;
         let report: Value = serde_json::from_slice(&out.stdout)
             .map_err(|e| format!("check printed no JSON ({e}): {}", String::from_utf8_lossy(&out.stderr)))?;

@@ -5,10 +5,12 @@ use std::fs;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
+
+use serde::Deserialize;
 
 use super::cri::Cri;
 use super::image;
@@ -19,10 +21,34 @@ use crate::Fallible;
 /// A running containerd.
 #[derive(Debug)]
 pub struct Containerd {
-    process: Process,
+    process: Mutex<Process>,
     release: Release,
     home: PathBuf,
     root: PathBuf,
+    /// What it was started with: a restart says the same.
+    command: Vec<String>,
+}
+
+/// What is wrong with a containerd that runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fault {
+    /// It is stopped (SIGSTOP).
+    Frozen,
+    /// Its configuration switches the CRI off, as the stock file of Docker's packages does.
+    NoCri,
+    /// Its CRI's configuration names a snapshotter that is not there.
+    NoSnapshotter,
+    /// It may open no more files.
+    FewFiles,
+    /// The content store's files are gone, and its database does not know it.
+    BlobsGone,
+    /// Its root folder was removed.
+    RootGone,
+    /// It is killed while the first layer comes, and stays away.
+    KilledInPull,
+    /// It is killed while the first layer comes, and started again.
+    RestartedInPull,
 }
 
 /// Which containerd is to be started, and with what.
@@ -83,22 +109,74 @@ impl Containerd {
         );
         let variables: Vec<_> =
             plan.environment.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        let mut args: Vec<&str> = variables.iter().map(String::as_str).collect();
-        args.extend(["unshare", "--mount", "--propagation", "private", "sh", "-c", &script]);
-        let mut process = Process::start("containerd", home, "env", &args)?;
-        let socket = home.join("c.sock");
-        let mut cri = None;
-        process.wait_until("CRI", || {
-            if cri.is_none() && UnixStream::connect(&socket).is_ok() {
-                cri = Cri::connect(&socket).ok();
-            }
-            match wait {
-                Wait::Cri => cri.as_ref().is_some_and(Cri::is_settled),
-                Wait::Socket => cri.is_some(),
-            }
-        })?;
+        let mut command = variables;
+        command.extend(
+            ["unshare", "--mount", "--propagation", "private", "sh", "-c", &script].map(str::to_owned),
+        );
+        let process = launch(home, &command, wait)?;
         let (home, root) = (home.to_owned(), plan.root.to_owned());
-        Ok(Containerd { process, release: plan.release.clone(), home, root })
+        Ok(Containerd { process: Mutex::new(process), release: plan.release.clone(), home, root, command })
+    }
+
+    /// Kills it, and starts it again as it was.
+    pub fn restart(&self) -> Fallible<()> {
+        let mut process = self.process();
+        process.kill();
+        *process = launch(&self.home, &self.command, Wait::Cri)?;
+        Ok(())
+    }
+
+    /// Brings about what a containerd that runs can meet; what its configuration causes is there from its start, and what
+    /// comes in a pull comes by [`Containerd::meanwhile`].
+    pub fn spoil(&self, fault: Fault) -> Fallible<()> {
+        match fault {
+            Fault::Frozen => self.process().freeze(),
+            Fault::FewFiles => {
+                let pid = self.pid().to_string();
+                // What it holds stays open; not even a connection can be taken any more.
+                process::run("prlimit", &["--pid", &pid, "--nofile=1:1"])?;
+            }
+            Fault::BlobsGone => fs::remove_dir_all(self.content().join("blobs/sha256"))?,
+            Fault::RootGone => fs::remove_dir_all(&self.root)?,
+            Fault::NoCri | Fault::NoSnapshotter | Fault::KilledInPull | Fault::RestartedInPull => {}
+        }
+        Ok(())
+    }
+
+    /// Does what is to be done while the first layer comes; `over` says that there will be no more.
+    pub fn meanwhile(&self, fault: Fault, over: &dyn Fn() -> bool) -> Fallible<()> {
+        if !matches!(fault, Fault::KilledInPull | Fault::RestartedInPull) {
+            return Ok(());
+        }
+        while !self.is_fetching_a_layer() {
+            if over() {
+                return Err("no layer came that containerd could be killed in".into());
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        match fault {
+            Fault::RestartedInPull => self.restart(),
+            _ => {
+                self.process().kill();
+                Ok(())
+            }
+        }
+    }
+
+    /// Whether more of a blob is there than any manifest or configuration of ours has.
+    fn is_fetching_a_layer(&self) -> bool {
+        let ingests = fs::read_dir(self.content().join("ingest")).into_iter().flatten().flatten();
+        ingests
+            .map(|entry| entry.path().join("data"))
+            .any(|data| data.metadata().is_ok_and(|m| m.len() > 16_384))
+    }
+
+    fn content(&self) -> PathBuf {
+        self.root.join("io.containerd.content.v1.content")
+    }
+
+    fn process(&self) -> MutexGuard<'_, Process> {
+        self.process.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Which it is.
@@ -108,7 +186,7 @@ impl Containerd {
 
     /// Its process, in whose mount namespace it sees its files.
     pub fn pid(&self) -> u32 {
-        self.process.id()
+        self.process().id()
     }
 
     /// Its gRPC socket.
@@ -123,17 +201,17 @@ impl Containerd {
 
     /// All that it has written.
     pub fn log(&self) -> String {
-        self.process.log()
+        self.process().log()
     }
 
     /// Kills it; the socket's file stays.
-    pub fn kill(&mut self) {
-        self.process.kill();
+    pub fn kill(&self) {
+        self.process().kill();
     }
 
     /// Runs `ctr` as the kubelet's images see it, with the name servers of this containerd.
     pub fn ctr(&self, args: &[&str]) -> Fallible<String> {
-        let (pid, socket) = (self.process.id().to_string(), self.socket());
+        let (pid, socket) = (self.process().id().to_string(), self.socket());
         let ctr = self.release.ctr.to_string_lossy();
         let head =
             ["--target", &pid, "--mount", &*ctr, "--address", &socket.to_string_lossy(), "-n", "k8s.io"];
@@ -198,7 +276,7 @@ impl Containerd {
         found.extend(
             namespaces.lines().filter(|name| *name == "pullscope").map(|name| format!("namespace: {name}")),
         );
-        let mounts = fs::read_to_string(format!("/proc/{}/mountinfo", self.process.id()))?;
+        let mounts = fs::read_to_string(format!("/proc/{}/mountinfo", self.process().id()))?;
         // Of what lies in it, wherever it is mounted; the root may be a mount itself.
         let below = format!("{}/", self.root.display());
         found.extend(
@@ -223,11 +301,48 @@ impl Containerd {
     }
 }
 
+fn launch(home: &Path, command: &[String], wait: Wait) -> Fallible<Process> {
+    let args: Vec<&str> = command.iter().map(String::as_str).collect();
+    let mut process = Process::start("containerd", home, "env", &args)?;
+    let socket = home.join("c.sock");
+    let mut cri = None;
+    process.wait_until("CRI", || {
+        if cri.is_none() && UnixStream::connect(&socket).is_ok() {
+            cri = Cri::connect(&socket).ok();
+        }
+        match wait {
+            Wait::Cri => cri.as_ref().is_some_and(Cri::is_settled),
+            Wait::Socket => cri.is_some(),
+        }
+    })?;
+    Ok(process)
+}
+
 /// The table of its configuration in which containerd is told of registries.
 pub fn registry_table(version: Version) -> &'static str {
     match version {
         Version::V1_6 | Version::V1_7 => r#"plugins."io.containerd.grpc.v1.cri".registry"#,
         Version::V2_1 => r#"plugins."io.containerd.cri.v1.images".registry"#,
+    }
+}
+
+/// The configuration with the fault, if that lies in it.
+pub fn broken(fault: Option<Fault>, configuration: String, plan: &Plan<'_>) -> String {
+    match fault {
+        Some(Fault::NoCri) => {
+            let (home, root) = (plan.home.display(), plan.root.display());
+            let stock = format!(
+                "disabled_plugins = [\"cri\"]\nroot = \"{root}\"\nstate = \"{home}/state\"\n[grpc]\n\
+                 address = \"{home}/c.sock\"\n[ttrpc]\naddress = \"{home}/c.ttrpc\"\n\
+                 [plugins.\"io.containerd.internal.v1.opt\"]\npath = \"{home}/opt\"\n"
+            );
+            stock
+        }
+        Some(Fault::NoSnapshotter) => {
+            let named = format!("snapshotter = \"{}\"", snapshotter());
+            configuration.replace(&named, "snapshotter = \"stargz\"")
+        }
+        _ => configuration,
     }
 }
 
@@ -291,7 +406,7 @@ snapshotter = "{snapshotter}"
 }
 
 /// `overlayfs`, as on any node; `native` where the temporary directory is itself an overlay, which cannot carry one.
-fn snapshotter() -> &'static str {
+pub(super) fn snapshotter() -> &'static str {
     /// `OVERLAYFS_SUPER_MAGIC` of linux/magic.h.
     const OVERLAYFS: i64 = 0x794c_7630;
     let on_overlay = rustix::fs::statfs(std::env::temp_dir()).is_ok_and(|fs| fs.f_type == OVERLAYFS);

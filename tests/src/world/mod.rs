@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use pullscope::model::text;
 use tempfile::TempDir;
 
 use self::address::{Block, V6};
-use self::containerd::{Containerd, Impostor, Plan, Registry};
+use self::containerd::{Containerd, Fault, Impostor, Plan, Registry, Wait};
 use self::process::Process;
 use self::raw::Blackhole;
 use self::release::Release;
@@ -90,6 +91,9 @@ impl World {
             block: Block::take()?,
             dir,
         };
+        if scenario.config.user.is_some() {
+            fs::set_permissions(world.dir(), fs::Permissions::from_mode(0o755))?;
+        }
         world.authority.issue_client("client")?;
         for server in &spec.server {
             world.start_server(server, bench)?;
@@ -251,9 +255,21 @@ impl World {
             Auth::Bearer => registry::Auth::Bearer(&self.signer, &spec.realm),
         };
         let name = format!("registry-{}", spec.host);
-        let process = registry::start(&name, self.dir.path(), &bench.storage, address, identity, auth)?;
+        let storage = match spec.large_layer {
+            Some(bytes) => self.fill_large(&spec.host, address, bytes)?,
+            None => bench.storage.clone(),
+        };
+        let process = registry::start(&name, self.dir.path(), &storage, address, identity, auth)?;
         self.servers.push(Running::Process { host: spec.host.clone(), process });
         Ok(())
+    }
+
+    /// A storage of this registry's own, with `probe/large:1`.
+    fn fill_large(&self, host: &str, address: SocketAddr, bytes: usize) -> Fallible<PathBuf> {
+        let storage = self.dir.path().join(format!("storage-{host}"));
+        let push = |address| bulk::push_layers(address, "probe/large", &["1"], &[bytes]);
+        registry::fill_with(self.dir.path(), &storage, address, push)?;
+        Ok(storage)
     }
 
     fn start_nginx(
@@ -382,22 +398,34 @@ impl World {
             scenario::Containerd::Own | scenario::Containerd::Killed => {
                 let home = self.dir().join("containerd");
                 let root = home.join("root");
-                self._mount = spec.disk.map(|fault| disk::Mount::prepare(fault, &root)).transpose()?;
+                fs::create_dir_all(&home)?;
+                let prepare = |fault| disk::Mount::prepare(fault, spec.disk_part, &root);
+                self._mount = spec.disk.map(prepare).transpose()?;
                 let environment: Vec<_> =
                     spec.environment.iter().map(|(name, text)| (name.clone(), self.variable(text))).collect();
-                let mut own = Containerd::start(&Plan {
-                    release: &Release::installed()?,
+                let release = Release::installed()?;
+                let (certs, resolv_conf) = (self.certs(), self.resolv_conf());
+                let plan = Plan {
+                    release: &release,
                     home: &home,
                     root: &root,
-                    registry: Registry::Certs(&self.certs()),
-                    resolv_conf: &self.resolv_conf(),
+                    registry: Registry::Certs(&certs),
+                    resolv_conf: &resolv_conf,
                     environment: &environment,
-                })?;
+                };
+                let fault = spec.runtime_fault;
+                let edit = |configuration| containerd::broken(fault, configuration, &plan);
+                let has_cri = !matches!(fault, Some(Fault::NoCri | Fault::NoSnapshotter));
+                let wait = if has_cri { Wait::Cri } else { Wait::Socket };
+                let own = Containerd::start_edited(&plan, &edit, wait)?;
                 for image in &spec.present {
                     own.pull(image, &self.certs())?;
                 }
                 if let (Some(mount), Some(fault)) = (&self._mount, spec.disk) {
                     mount.spoil(fault)?;
+                }
+                if let Some(fault) = fault {
+                    own.spoil(fault)?;
                 }
                 if spec.containerd == scenario::Containerd::Killed {
                     own.kill();

@@ -77,6 +77,8 @@ impl Process {
     pub fn terminate(&mut self) -> Fallible<(Duration, ExitStatus)> {
         let began = Instant::now();
         self.signal(Signal::TERM);
+        // A frozen one does not hear it.
+        self.thaw();
         while began.elapsed() < PATIENCE {
             if let Some(status) = self.child.try_wait()? {
                 return Ok((began.elapsed(), status));
@@ -95,6 +97,16 @@ impl Process {
     pub fn kill(&mut self) {
         self.signal(Signal::KILL);
         let _ = self.child.wait();
+    }
+
+    /// Stops it where it stands: its sockets take connections still, and nobody answers.
+    pub fn freeze(&mut self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Lets it go on.
+    pub fn thaw(&mut self) {
+        self.signal(Signal::CONT);
     }
 
     fn signal(&mut self, signal: Signal) {

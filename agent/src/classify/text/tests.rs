@@ -271,3 +271,23 @@ fn advice_holds_nothing_that_a_shell_would_act_upon() {
     assert_eq!(reading.host, None);
     assert_eq!(reading.advice(), Cause::DnsNotFound.advice());
 }
+
+#[test]
+fn what_containerd_itself_lacks_is_not_its_resolvers_fault() {
+    let check = |text: &str| assert_eq!(cause(text), Cause::RuntimeUnavailable, "{text}");
+    check(
+        "failed to do request: Get \"https://registry.test/v2/\": dial tcp: lookup registry.test on 10.0.0.1:53: dial udp \
+         10.0.0.1:53: socket: too many open files",
+    );
+    check("dial tcp 10.0.0.1:443: socket: too many open files");
+    check("fork/exec /usr/bin/unpigz: resource temporarily unavailable");
+    check("open /var/lib/containerd/x: cannot allocate memory");
+}
+
+#[test]
+fn a_blob_that_its_database_knows_and_the_folder_has_not_is_the_nodes() {
+    let text = "blob sha256:7482eafc5e155bdf0aee87ab018a5c3c421b2342edcd4966aea013960c8739cc expected at \
+                /var/lib/containerd/io.containerd.content.v1.content/blobs/sha256/\
+                7482eafc5e155bdf0aee87ab018a5c3c421b2342edcd4966aea013960c8739cc: blob not found: not found";
+    assert_eq!(cause(text), Cause::DiskError);
+}

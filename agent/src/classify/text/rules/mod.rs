@@ -77,6 +77,7 @@ const ORDER: &[&[Rule]] = &[
     auth::CREDENTIAL_PLUGIN,
     node::CONFIGURATION,
     node::RUNTIME,
+    node::EXHAUSTED,
     network::PROXY,
     network::RESOLVER,
     node::DISK,

@@ -72,6 +72,21 @@ pub(super) const RUNTIME: &[Rule] = &[Rule::new(
     ],
 )];
 
+/// The runtime's process, or the node, has no more of what every request takes. It stands before what it is told of:
+/// without a descriptor a name cannot be looked up, and no resolver is to blame.
+pub(super) const EXHAUSTED: &[Rule] = &[Rule::new(
+    Cause::RuntimeUnavailable,
+    &[
+        "too many open files",
+        "cannot allocate memory",
+        "{fork/exec|clone|fork|newosproc|start} … resource temporarily unavailable",
+    ],
+)
+.hint(
+    "Look at what containerd's process may have and what it holds: `systemctl show containerd -p LimitNOFILE -p \
+     TasksMax -p MemoryMax`, `ls /proc/$(pidof containerd)/fd | wc -l`; then raise the limit or restart it.",
+)];
+
 /// The file system under the store.
 pub(super) const DISK: &[Rule] = &[
     Rule::new(Cause::DiskFull, &["disk quota exceeded", "edquot"])
@@ -126,16 +141,21 @@ pub(super) const DISK: &[Rule] = &[
 ];
 
 /// A blob that was fetched is gone from the node's own store.
-pub(super) const CONTENT_STORE: &[Rule] = &[Rule::new(
-    Cause::UnpackFailed,
-    &[
-        "content digest <name> : not found",
-        "failed to get reader from content store",
-        "lease {<any>|} {does not exist|not found}",
-        "parent snapshot <name> does not exist",
-    ],
-)
-.also(&[Cause::DiskError, Cause::ContentInvalid])];
+pub(super) const CONTENT_STORE: &[Rule] = &[
+    // The database has it and the folder does not (content/local of containerd 1.6 to 2.1).
+    Rule::new(Cause::DiskError, &["blob <name> expected at <name>", "expected at <name> : blob not found"])
+        .also(&[Cause::UnpackFailed]),
+    Rule::new(
+        Cause::UnpackFailed,
+        &[
+            "content digest <name> : not found",
+            "failed to get reader from content store",
+            "lease {<any>|} {does not exist|not found}",
+            "parent snapshot <name> does not exist",
+        ],
+    )
+    .also(&[Cause::DiskError, Cause::ContentInvalid]),
+];
 
 /// From a blob to a file system.
 pub(super) const UNPACK: &[Rule] = &[
