@@ -4,10 +4,15 @@ use std::env;
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, ExitStatus, Output};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
+
+use crate::config::{self, Pace};
+use crate::scenario::Scenario;
+use crate::world::World;
 use crate::world::process::Process;
 use crate::{Fallible, http};
 
@@ -16,13 +21,10 @@ pub fn find() -> Fallible<PathBuf> {
     if let Some(path) = env::var_os("PULLSCOPE_BIN") {
         return Ok(path.into());
     }
-    // A test is target/PROFILE/deps/NAME-HASH, the binary target/PROFILE/pullscope.
-    let test = env::current_exe()?;
-    let built = test.ancestors().nth(2).unwrap_or(Path::new(".")).join("pullscope");
-    if !built.is_file() {
-        return Err(format!("no {}: run ./just test, or cargo build first", built.display()).into());
-    }
-    Ok(built)
+    // The binary is target/PROFILE/pullscope; a test is target/PROFILE/deps/NAME-HASH, a tool lies beside the binary.
+    let this = env::current_exe()?;
+    let built = this.ancestors().skip(1).take(2).map(|dir| dir.join("pullscope")).find(|path| path.is_file());
+    built.ok_or_else(|| format!("no pullscope beside {}: cargo build first", this.display()).into())
 }
 
 /// Where the trust store is that pullscope takes for the node's.
@@ -38,7 +40,46 @@ pub struct Pullscope<'a> {
     pub user: Option<u32>,
 }
 
-impl Pullscope<'_> {
+/// What `pullscope check` has said.
+#[derive(Debug)]
+pub struct Checked {
+    /// Its JSON.
+    pub report: Value,
+    /// Its standard output.
+    pub told: String,
+    /// Its standard error.
+    pub noise: String,
+    /// How it ended.
+    pub status: ExitStatus,
+    /// From its start to its end.
+    pub took: Duration,
+}
+
+impl<'a> Pullscope<'a> {
+    /// As the scenario has it.
+    pub fn of(scenario: &Scenario, world: &World, path: &'a Path, roots: &'a Path) -> Pullscope<'a> {
+        let own = &scenario.config.environment;
+        let variables = own.iter().map(|(name, text)| format!("{name}={}", world.variable(text))).collect();
+        Pullscope { path, roots, variables, user: scenario.config.user }
+    }
+
+    /// Runs `check`, as the scenario has it.
+    pub fn check(&self, scenario: &Scenario, world: &World) -> Fallible<Checked> {
+        let listen = listen(world.free_address());
+        let file = config::write("check", scenario, world, listen, Pace::once(scenario))?;
+        let file = file.to_string_lossy();
+        let mut words = vec!["check", "--config", &file, "--output", "json"];
+        words.extend(scenario.config.words.iter().map(String::as_str));
+        let began = Instant::now();
+        let out = self.run(&words)?;
+        let took = began.elapsed();
+        let told = String::from_utf8_lossy(&out.stdout).into_owned();
+        let noise = String::from_utf8_lossy(&out.stderr).into_owned();
+        let report = serde_json::from_str(&told)
+            .map_err(|e| format!("check printed no JSON ({e}); {}\n{told}\n{noise}", out.status))?;
+        Ok(Checked { report, told, noise, status: out.status, took })
+    }
+
     /// The variables that every run gets, and `env`'s way to take others away.
     fn environment(&self) -> Vec<String> {
         let proxies = ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"];

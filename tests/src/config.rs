@@ -23,6 +23,13 @@ pub struct Pace<'a> {
     pub timeout: &'a str,
 }
 
+impl<'a> Pace<'a> {
+    /// For `check`: an interval that any time-out fits into.
+    pub fn once(scenario: &'a Scenario) -> Pace<'a> {
+        Pace { interval: "60s", timeout: scenario.config.timeout.as_deref().unwrap_or("2s") }
+    }
+}
+
 /// Writes the configuration to `NAME.yaml` in the world's directory.
 pub fn write(
     name: &str,
@@ -33,7 +40,7 @@ pub fn write(
 ) -> Fallible<PathBuf> {
     // Pulls only through a containerd of the scenario's own: the shared one does not know the scenario's names.
     let own = matches!(scenario.world.containerd, Containerd::Own | Containerd::Killed);
-    let via = if own { "cri" } else { "off" };
+    let via = scenario.config.via.as_deref().unwrap_or(if own { "cri" } else { "off" });
     // The machine's own disk is not on trial; a scenario's disk is.
     let disk = if scenario.world.disk.is_some() { (15, 5) } else { (2, 1) };
     // A containerd of the scenario's own tells by itself where its hosts.toml are.

@@ -6,7 +6,9 @@ use std::path::Path;
 use pullscope::model::Cause;
 use serde::Deserialize;
 
-use crate::world::{containerd, disk, dns, nginx, proxy, raw, tls};
+use crate::world::process::is_installed;
+use crate::world::release::Version;
+use crate::world::{self, containerd, disk, dns, nginx, proxy, raw, tls};
 use crate::{Fallible, expect};
 
 /// One scenario.
@@ -29,6 +31,20 @@ pub struct Scenario {
     pub agent: Option<expect::Agent>,
     /// What containerd's error text can say of the fault, where that is not the verdict.
     pub text: Option<Text>,
+    /// What is expected on one line of containerd (`"2.1"`), where that differs.
+    #[serde(default)]
+    pub version: BTreeMap<String, expect::Other>,
+    /// What only the lab heeds.
+    #[serde(default)]
+    pub lab: Lab,
+}
+
+/// What only the lab heeds.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Lab {
+    /// Why containerd's own pull says something else than the verdict does, where it must.
+    pub oracle: Option<String>,
 }
 
 /// What an error text can say.
@@ -208,6 +224,8 @@ pub struct Config {
     pub pull_timeout: Option<String>,
     /// pullscope runs as this user and group, and as no other.
     pub user: Option<u32>,
+    /// Through which service test pulls go; none: the CRI where containerd is the scenario's own, else no pull.
+    pub via: Option<String>,
     /// Variables of pullscope's own process.
     pub environment: BTreeMap<String, String>,
 }
@@ -298,6 +316,15 @@ impl Scenario {
             return Err("disk, runtime_fault, present and environment need containerd = \"own\"".into());
         }
         scenario.expect.check_labels()?;
+        for (version, other) in &scenario.version {
+            if !Version::ALL.iter().any(|known| known.label() == version) {
+                return Err(format!("no line of containerd is {version:?}").into());
+            }
+            other.check_labels()?;
+        }
+        if scenario.lab.oracle.as_ref().is_some_and(|why| why.trim().is_empty()) {
+            return Err("lab.oracle says not why".into());
+        }
         if let Some(text) = &scenario.text {
             Cause::from_label(&text.cause).ok_or_else(|| format!("no such cause: {}", text.cause))?;
         }
@@ -311,6 +338,37 @@ impl Scenario {
         }
         let watched = |server: &&Server| server.kind != ServerKind::Web;
         self.world.server.iter().filter(watched).map(|server| Registry::named(&server.name())).collect()
+    }
+
+    /// The same for one line of containerd.
+    pub fn adapt(&mut self, version: Version) {
+        if let Some(other) = self.version.get(version.label()) {
+            self.expect.replace(other);
+        }
+    }
+
+    /// Puts in the world's addresses where registries are named by them.
+    pub fn settle(&mut self, world: &world::World) {
+        for registry in &mut self.config.registry {
+            registry.name = world.fill(&registry.name);
+        }
+    }
+
+    /// Why it cannot be run here, if so.
+    pub fn obstacle(&self) -> Option<String> {
+        if !rustix::process::geteuid().is_root() {
+            return Some("name servers at port 53 and mounts need root".to_owned());
+        }
+        let missing: Vec<_> = self.programs().into_iter().filter(|program| !is_installed(program)).collect();
+        if !missing.is_empty() {
+            return Some(format!("not installed: {}", missing.join(", ")));
+        }
+        let on_a_device = self.world.disk.is_some_and(|fault| fault.is_on_a_device());
+        if on_a_device && !Path::new("/dev/loop-control").exists() {
+            return Some("this machine has no loop devices".to_owned());
+        }
+        let needs_v6 = self.world.server.iter().any(|server| server.v6);
+        (needs_v6 && !Path::new("/proc/net/if_inet6").exists()).then(|| "this kernel has no IPv6".to_owned())
     }
 
     /// The programs that the world is made of.
@@ -394,6 +452,16 @@ mod tests {
     #[test]
     fn a_scenario_without_words_is_refused() {
         check("about = ' '\n[expect]\nexit = 0", Err("about"));
+    }
+
+    #[test]
+    fn another_expectation_is_for_a_line_that_exists() {
+        let other = |version: &str, status: &str| {
+            format!("about = 'x'\n[expect]\nexit = 0\n[version.\"{version}\"]\nstatus = '{status}'")
+        };
+        check(&other("2.1", "healthy"), Ok(()));
+        check(&other("2.9", "healthy"), Err("2.9"));
+        check(&other("2.1", "fine"), Err("fine"));
     }
 
     #[test]

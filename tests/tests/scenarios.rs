@@ -12,16 +12,13 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
-use pullscope_tests::binary::{self, Pullscope};
+use pullscope_tests::binary::{self, Checked, Pullscope};
 use pullscope_tests::config::{self, Pace};
 use pullscope_tests::scenario::Scenario;
-use pullscope_tests::world::process::is_installed;
+use pullscope_tests::world::release::Release;
 use pullscope_tests::world::{Bench, World};
 use pullscope_tests::{Fallible, metrics, shape};
 use serde_json::Value;
-
-/// For `check`: an interval that any time-out fits into.
-const ONCE: Pace<'_> = Pace { interval: "60s", timeout: "2s" };
 
 /// For the agent: two rounds in ten seconds, and time-outs that a busy machine can keep.
 const ROUNDS: Pace<'_> = Pace { interval: "5s", timeout: "500ms" };
@@ -108,23 +105,6 @@ impl Ground {
     }
 }
 
-/// Why this scenario cannot run here, if so.
-fn obstacle(scenario: &Scenario) -> Option<String> {
-    if !rustix::process::geteuid().is_root() {
-        return Some("name servers at port 53 and mounts need root".to_owned());
-    }
-    let missing: Vec<_> = scenario.programs().into_iter().filter(|program| !is_installed(program)).collect();
-    if !missing.is_empty() {
-        return Some(format!("not installed: {}", missing.join(", ")));
-    }
-    let on_a_device = scenario.world.disk.is_some_and(|fault| fault.is_on_a_device());
-    if on_a_device && !Path::new("/dev/loop-control").exists() {
-        return Some("this machine has no loop devices".to_owned());
-    }
-    let needs_v6 = scenario.world.server.iter().any(|server| server.v6);
-    (needs_v6 && !Path::new("/proc/net/if_inet6").exists()).then(|| "this kernel has no IPv6".to_owned())
-}
-
 /// Brings up the world of a file and hands it over; a skip is told loudly, and in CI is a failure.
 fn trial(
     file: &Path,
@@ -132,7 +112,7 @@ fn trial(
     then: impl FnOnce(&Scenario, &World, &Pullscope<'_>) -> Fallible<()>,
 ) -> Result<Completion, Failed> {
     let mut scenario = Scenario::read(file).map_err(|e| Failed::from(e.to_string()))?;
-    if let Some(why) = obstacle(&scenario) {
+    if let Some(why) = scenario.obstacle() {
         if env::var("CI").is_ok_and(|ci| ci == "true") {
             return Err(Failed::from(format!("cannot be skipped in CI: {why}")));
         }
@@ -142,20 +122,19 @@ fn trial(
     }
     let path = binary::find().map_err(|e| Failed::from(e.to_string()))?;
     let world = World::build(&scenario, ground.bench()?).map_err(|e| Failed::from(e.to_string()))?;
-    for registry in &mut scenario.config.registry {
-        registry.name = world.fill(&registry.name);
+    scenario.settle(&world);
+    if !scenario.version.is_empty() {
+        scenario.adapt(Release::installed().map_err(|e| Failed::from(e.to_string()))?.version);
     }
     let roots = world.authority.system();
-    let own = &scenario.config.environment;
-    let variables = own.iter().map(|(name, text)| format!("{name}={}", world.variable(text))).collect();
-    then(&scenario, &world, &Pullscope { path: &path, roots: &roots, variables, user: scenario.config.user })
+    then(&scenario, &world, &Pullscope::of(&scenario, &world, &path, &roots))
         .map(|()| Completion::Completed)
         .map_err(|e| Failed::from(format!("{}\n{e}\n{}", scenario.about.trim(), world.logs())))
 }
 
 /// `check`, then the agent.
 fn run(scenario: &Scenario, world: &World, pullscope: &Pullscope<'_>) -> Fallible<()> {
-    beside_its_faults(scenario, world, || check(scenario, world, pullscope))?;
+    world.beside_its_faults(scenario, || check(scenario, world, pullscope))?;
     if scenario.agent.is_some() {
         agent(scenario, world, pullscope)?;
     }
@@ -172,40 +151,12 @@ fn run(scenario: &Scenario, world: &World, pullscope: &Pullscope<'_>) -> Fallibl
     Ok(())
 }
 
-/// Runs `then` while containerd meets what it meets in mid-pull. That is done by this thread: what it starts ends with it.
-fn beside_its_faults(
-    scenario: &Scenario,
-    world: &World,
-    then: impl FnOnce() -> Fallible<()> + Send,
-) -> Fallible<()> {
-    let (Some(own), Some(fault)) = (world.own_containerd(), scenario.world.runtime_fault) else {
-        return then();
-    };
-    std::thread::scope(|scope| {
-        let run = scope.spawn(|| then().map_err(|error| error.to_string()));
-        let met = own.meanwhile(fault, &|| run.is_finished());
-        run.join().map_err(|_| "it panicked")??;
-        met
-    })
-}
-
 /// Runs `pullscope check` and compares its exit status and JSON.
 fn check(scenario: &Scenario, world: &World, pullscope: &Pullscope<'_>) -> Fallible<()> {
-    let pace = Pace { timeout: scenario.config.timeout.as_deref().unwrap_or(ONCE.timeout), ..ONCE };
-    let listen = binary::listen(world.free_address());
-    let file = config::write("check", scenario, world, listen, pace)?;
-    let file = file.to_string_lossy();
-    let mut words = vec!["check", "--config", &file, "--output", "json"];
-    words.extend(scenario.config.words.iter().map(String::as_str));
-    let out = pullscope.run(&words)?;
-    let (told, noise) = (String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
-    let report: Value = serde_json::from_str(&told)
-        .map_err(|e| format!("check printed no JSON ({e}); {}\n{told}\n{noise}", out.status))?;
+    let Checked { report, told, noise, status, .. } = pullscope.check(scenario, world)?;
     let mut wrong = scenario.expect.check_report(&report, world);
     let expected = scenario.expect.exit;
-    wrong.unless(out.status.code() == Some(expected), || {
-        format!("exit: {} instead of {expected}", out.status)
-    });
+    wrong.unless(status.code() == Some(expected), || format!("exit: {status} instead of {expected}"));
     wrong.unless(!noise.contains("panicked"), || "it panicked".to_owned());
     for text in config::secrets(scenario).iter().chain(&scenario.expect.absent) {
         wrong.unless(!told.contains(text) && !noise.contains(text), || format!("{text:?} is in the output"));

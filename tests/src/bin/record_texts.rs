@@ -1,10 +1,9 @@
 //! Prints what one containerd says of each scenario's fault: rows of the classifier's corpus. `just record-texts`.
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::sync::Mutex;
-use std::thread;
+use std::path::Path;
 
+use pullscope_tests::lab::crew;
 use pullscope_tests::record::{is_recorded, record};
 use pullscope_tests::scenario::Scenario;
 use pullscope_tests::world::Bench;
@@ -23,23 +22,7 @@ fn main() -> Fallible<()> {
         }
     }
     let bench = Bench::storage_only()?;
-    let (files, failed) = (Mutex::new(files), Mutex::new(None));
-    thread::scope(|scope| {
-        for _ in 0..WORLDS {
-            scope.spawn(|| {
-                while let Some(file) = next(&files) {
-                    if let Err(error) = print(&file, &bench) {
-                        failed.lock().expect("no thread panics with it").replace(error);
-                    }
-                }
-            });
-        }
-    });
-    failed.into_inner()?.map_or(Ok(()), Err)
-}
-
-fn next(files: &Mutex<Vec<PathBuf>>) -> Option<PathBuf> {
-    files.lock().expect("no thread panics with it").pop()
+    crew::each(files, WORLDS, |file| print(&file, &bench)).into_iter().collect()
 }
 
 fn print(file: &Path, bench: &Bench) -> Fallible<()> {

@@ -74,8 +74,17 @@ enum Running {
 }
 
 impl World {
-    /// Brings up everything that the scenario names.
+    /// Brings up everything that the scenario names, on the installed containerd.
     pub fn build(scenario: &scenario::Scenario, bench: &Bench) -> Fallible<World> {
+        World::build_on(scenario, bench, None)
+    }
+
+    /// Brings up everything that the scenario names, on a containerd; none: the installed one.
+    pub fn build_on(
+        scenario: &scenario::Scenario,
+        bench: &Bench,
+        release: Option<&Release>,
+    ) -> Fallible<World> {
         let spec = &scenario.world;
         let dir = tempfile::Builder::new().prefix("pullscope-").tempdir()?;
         let mut world = World {
@@ -104,7 +113,7 @@ impl World {
         }
         world.start_dns(spec)?;
         world.start_proxies(spec)?;
-        world.start_containerd(scenario, bench)?;
+        world.start_containerd(scenario, bench, release)?;
         Ok(world)
     }
 
@@ -380,7 +389,12 @@ impl World {
         containerd::write_host(&self.certs(), &name, scheme, roots.as_deref())
     }
 
-    fn start_containerd(&mut self, scenario: &scenario::Scenario, bench: &Bench) -> Fallible<()> {
+    fn start_containerd(
+        &mut self,
+        scenario: &scenario::Scenario,
+        bench: &Bench,
+        release: Option<&Release>,
+    ) -> Fallible<()> {
         for registry in scenario.registries() {
             self.write_hosts(&registry)?;
         }
@@ -403,7 +417,7 @@ impl World {
                 self._mount = spec.disk.map(prepare).transpose()?;
                 let environment: Vec<_> =
                     spec.environment.iter().map(|(name, text)| (name.clone(), self.variable(text))).collect();
-                let release = Release::installed()?;
+                let release = release.cloned().map_or_else(Release::installed, Ok)?;
                 let (certs, resolv_conf) = (self.certs(), self.resolv_conf());
                 let plan = Plan {
                     release: &release,
@@ -434,5 +448,22 @@ impl World {
             }
         };
         Ok(())
+    }
+
+    /// Runs `then` while containerd meets what it meets in mid-pull. That is done by this thread: what it starts ends with it.
+    pub fn beside_its_faults<T: Send>(
+        &self,
+        scenario: &scenario::Scenario,
+        then: impl FnOnce() -> Fallible<T> + Send,
+    ) -> Fallible<T> {
+        let (Some(own), Some(fault)) = (self.own_containerd(), scenario.world.runtime_fault) else {
+            return then();
+        };
+        std::thread::scope(|scope| {
+            let run = scope.spawn(|| then().map_err(|error| error.to_string()));
+            let met = own.meanwhile(fault, &|| run.is_finished());
+            let ended = run.join().map_err(|_| "it panicked")??;
+            met.map(|()| ended)
+        })
     }
 }
