@@ -1,7 +1,8 @@
 //! Stage manifest: `HEAD` of the test image's manifest, which no registry counts as a pull.
 
 use http::header::ACCEPT;
-use http::{HeaderMap, HeaderValue, Method};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use serde::de::IgnoredAny;
 
 use super::auth::{self, Authorization, Challenge};
 use super::http::{
@@ -32,6 +33,9 @@ const PULLABLE: [&str; 4] = [
     "application/vnd.oci.image.manifest.v1+json",
     "application/vnd.oci.image.index.v1+json",
 ];
+
+/// Docker's schema 1, signed: containerd made an image of it before 2.0.
+const SCHEMA_1: &str = "application/vnd.docker.distribution.manifest.v1+prettyjws";
 
 /// The media type of a web page.
 const PAGE: &str = "text/html";
@@ -82,15 +86,8 @@ pub async fn head(
     target: &str,
     authorization: &Authorization,
 ) -> Checked<Looked> {
-    let path = format!("/v2/{repository}/manifests/{target}");
-    let (home, asked) = (c.home().clone(), Asked::Manifest);
-    let request = Request { home, repository, path, authorization, elsewhere, most: MAX_BODY, asked };
-    let mut answer = request.send(c, Method::HEAD).await?;
-    let mut method = Method::HEAD;
-    if answer.status == http::StatusCode::METHOD_NOT_ALLOWED || is_odd(&answer) {
-        method = Method::GET;
-        answer = request.send(c, Method::GET).await?;
-    }
+    let request = Request::of(c, elsewhere, repository, target, authorization);
+    let Reply { answer, method, words } = request.look(c).await?;
     match answer.status.as_u16() {
         200..=299 => found(&answer, &method),
         401 if *authorization == Authorization::None && request.is_home(&answer) => {
@@ -100,17 +97,77 @@ pub async fn head(
             }
             Ok(Pass::new(Looked::Challenged(challenges), Seen::detail(answer.status_line())))
         }
-        404 if method == Method::HEAD => {
-            // A HEAD has no body; a GET that is not found costs nobody a pull, and says what is missing.
-            let asked = request.send(c, Method::GET).await.ok();
-            let words = asked.filter(|got| got.status == answer.status).map(|got| request.words(&got));
-            Err(request.refused(&answer, &method, words.unwrap_or_default()))
-        }
-        _ => Err(request.refused(&answer, &method, request.words(&answer))),
+        _ => Err(request.refused(&answer, &method, words)),
     }
 }
 
-impl Request<'_> {
+/// Whether a registry serves `repository` where `/v2/` itself was refused for another reason than it may have: it has the
+/// manifest, asks who we are, or refuses in a way of its own. containerd asks for no `/v2/`.
+pub async fn is_served(
+    c: &mut Conversation,
+    elsewhere: &Elsewhere,
+    (repository, target): (&str, &str),
+    refused: &Finding,
+) -> bool {
+    let request = Request::of(c, elsewhere, repository, target, &Authorization::None);
+    let Ok(Reply { answer, method, words }) = request.look(c).await else { return false };
+    match answer.status.as_u16() {
+        200..=299 => found(&answer, &method).is_ok(),
+        401 => !Challenge::read(&answer.headers).is_empty(),
+        // Any web server says so of a path that it does not know; a registry has a code for it.
+        404 if words.code.is_none() => false,
+        _ => match request.refused(&answer, &method, words) {
+            Stop::Failed(finding, _) => ![refused.cause, classify::unexplained()].contains(&finding.cause),
+            Stop::Undecided(..) => false,
+        },
+    }
+}
+
+/// An answer about a manifest.
+struct Reply {
+    answer: Answer,
+    /// What it is the answer to.
+    method: Method,
+    /// What a refusal says, by whichever method it says it.
+    words: Words,
+}
+
+impl<'a> Request<'a> {
+    fn of(
+        c: &Conversation,
+        elsewhere: &'a Elsewhere,
+        repository: &'a str,
+        target: &str,
+        authorization: &'a Authorization,
+    ) -> Request<'a> {
+        let path = format!("/v2/{repository}/manifests/{target}");
+        let (home, asked) = (c.home().clone(), Asked::Manifest);
+        Request { home, repository, path, authorization, elsewhere, most: MAX_BODY, asked }
+    }
+
+    /// Asks by HEAD, and by GET where HEAD does not tell.
+    async fn look(&self, c: &mut Conversation) -> Result<Reply, Stop> {
+        let answer = self.send(c, Method::HEAD).await?;
+        if answer.status == StatusCode::METHOD_NOT_ALLOWED || is_odd(&answer) {
+            let answer = self.send(c, Method::GET).await?;
+            let words = self.words(&answer);
+            return Ok(Reply { answer, method: Method::GET, words });
+        }
+        let mut words = self.words(&answer);
+        if has_words(answer.status) {
+            // A HEAD has no body; a GET that is refused costs nobody a pull, and says why.
+            match self.send(c, Method::GET).await {
+                Ok(got) if got.status == answer.status => words = self.words(&got),
+                // A filter that knows no HEAD. containerd tries no GET after a 403 (before 2.4).
+                Ok(got) if got.status.is_success() => {
+                    words.message = format!("a GET is answered with {}", got.status_line());
+                }
+                _ => {}
+            }
+        }
+        Ok(Reply { answer, method: Method::HEAD, words })
+    }
+
     /// Asks, follows redirects, and gets the anonymous token that another host on the way may ask for.
     async fn send(&self, c: &mut Conversation, method: Method) -> Result<Answer, Stop> {
         let mut headers = HeaderMap::new();
@@ -122,7 +179,7 @@ impl Request<'_> {
         let first = c.send(&ask).await?;
         let trip = Trip { method: method.clone(), headers: headers.clone(), authorization };
         let answer = self.elsewhere.follow(first, &trip).await?;
-        if answer.status != http::StatusCode::UNAUTHORIZED || self.is_home(&answer) {
+        if answer.status != StatusCode::UNAUTHORIZED || self.is_home(&answer) {
             return Ok(answer);
         }
         let challenges = Challenge::read(&answer.headers);
@@ -164,6 +221,12 @@ pub fn is_missing(finding: &Finding) -> bool {
     classify::is_missing_manifest(finding.cause)
 }
 
+/// Whether a refusal's body tells apart what its status does not: a tag from a repository, a token that is over from an
+/// access that is denied, a window from a plan. Not 401: whoever is shown wrong credentials twice may lock the account.
+fn has_words(status: StatusCode) -> bool {
+    matches!(status, StatusCode::NOT_FOUND | StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS)
+}
+
 /// Whether an answer to HEAD names neither a digest nor a kind of manifest. containerd gets what has no digest by its tag,
 /// and a web page in a manifest's place is not always called one.
 fn is_odd(answer: &Answer) -> bool {
@@ -190,12 +253,23 @@ fn found(answer: &Answer, method: &Method) -> Checked<Looked> {
         let what = format!("but its Docker-Content-Digest is none: {}", text::clean(digest, 80));
         return Err(fail(classify::bad_digest(), &what));
     }
-    let warning = (!PULLABLE.contains(&media_type.as_str())).then(|| {
+    if *method == Method::GET
+        && serde_json::from_slice::<IgnoredAny>(&answer.body).is_err()
+        && answer.is_whole()
+    {
+        return Err(fail(classify::not_a_registry(), "but with something that is no manifest"));
+    }
+    let unsupported = |whom: &str| {
         let kind =
             if media_type.is_empty() { "no media type".to_owned() } else { text::clean(&media_type, 80) };
-        let text = format!("{place} has the manifest as {kind}, which not every containerd can run");
+        let text = format!("{place} has the manifest as {kind}, which {whom}");
         Finding::new(classify::unsupported_manifest(), text).at(&place)
-    });
+    };
+    let warning = match media_type.as_str() {
+        kind if PULLABLE.contains(&kind) => None,
+        SCHEMA_1 => Some(unsupported("containerd from 2.0 on does not pull")),
+        _ => return Err(unsupported("containerd does not pull").taken().into()),
+    };
     let detail = digest.unwrap_or("no Docker-Content-Digest: containerd gets the manifest by tag").to_owned();
     let headers = answer.headers.clone();
     let manifest = Manifest { digest: digest.map(str::to_owned), media_type, headers };

@@ -1,13 +1,14 @@
 //! Stage ping: `GET /v2/`. Is this a registry at all, and does it want to know who asks?
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use http::header::{DATE, WWW_AUTHENTICATE};
 use http::{HeaderMap, Method};
+use tokio::time::timeout;
 
 use super::auth::Challenge;
 use super::http::{Answer, Ask, Conversation, Elsewhere, Refused, Trip, is_same_party};
-use super::{Checked, Pass, Seen, Stop};
+use super::{Checked, Pass, Seen, Stop, manifest};
 use crate::classify::http::{self as classify, Asked};
 use crate::classify::tls::CLIENT_CERTIFICATE_HINT;
 use crate::model::Finding;
@@ -24,29 +25,83 @@ pub struct Ping {
     pub date: Option<SystemTime>,
 }
 
-/// Asks for `/v2/`. Where the answer `decides`, it is to be a registry's. containerd itself asks for no such path: what a
-/// mirror, whose API may stand anywhere, says to it decides nothing if a manifest is asked for next.
+/// What the answer to `/v2/` decides. containerd itself asks for no such path.
+#[derive(Clone, Copy, Debug)]
+pub enum Weight<'a> {
+    /// Whether this is a registry: nothing else is asked.
+    All,
+    /// Whether this is a registry, unless it serves this repository's tag or digest all the same.
+    Unless(&'a str, &'a str),
+    /// Nothing: a mirror's API may stand anywhere, and its manifest is asked for next.
+    Nothing,
+}
+
+/// Asks for `/v2/`, whose answer is to be a registry's as far as it has `weight`. What else is asked takes no more than
+/// half of `limit`.
 ///
 /// # Errors
 /// The stream's, or what the answer says: not a registry, unavailable, rate limited, denied.
-pub async fn ping(c: &mut Conversation, elsewhere: &Elsewhere, decides: bool) -> Checked<Ping> {
-    let first = c.send(&Ask::new(Method::GET, "/v2/")).await?;
-    let date = first.header(DATE.as_str()).and_then(|date| httpdate::parse_http_date(date).ok());
-    let trip = Trip { method: Method::GET, headers: HeaderMap::new(), authorization: None };
-    let answer = elsewhere.follow(first, &trip).await?;
-    let moved = answer.url.origin() != c.home().origin();
-    let mut detail = answer.status_line();
-    let challenges = match challenges(&answer) {
-        Ok(challenges) => challenges,
-        Err(stop) if decides || demands_certificate(&answer) => return Err(stop),
-        Err(_) => {
-            detail.push_str("; containerd does not ask this");
-            Vec::new()
+pub async fn ping(
+    c: &mut Conversation,
+    elsewhere: &Elsewhere,
+    weight: Weight<'_>,
+    limit: Duration,
+) -> Checked<Ping> {
+    let stop = match ask(c, elsewhere).await {
+        Ok(pass) => return Ok(pass),
+        Err(stop) => stop,
+    };
+    let Refusal { stop, answer, is_final } = stop;
+    let Stop::Failed(finding, _) = &stop else { return Err(stop) };
+    let is_served = match weight {
+        _ if is_final => false,
+        Weight::All => false,
+        Weight::Nothing => answer.is_some(),
+        Weight::Unless(repository, target) => {
+            let served = manifest::is_served(c, elsewhere, (repository, target), finding);
+            timeout(limit / 2, served).await.unwrap_or(false)
         }
     };
+    if !is_served {
+        return Err(stop);
+    }
+    let (said, date) = answer.unwrap_or_else(|| (finding.text.clone(), None));
+    let ping = Ping { challenges: Vec::new(), date };
+    // A mirror that need not have such a path is no warning; a registry that is overloaded is one.
+    let is_told = matches!(weight, Weight::Unless(..)) && classify::comes_and_goes(finding.cause);
+    let warning = is_told.then(|| {
+        let text = format!("{}; containerd does not ask this, and the manifest is served", finding.text);
+        Finding { text: Finding::new(finding.cause, text).text, ..finding.clone() }
+    });
+    Ok(Pass::new(ping, Seen::detail(format!("{said}; containerd does not ask this"))).warn(warning))
+}
+
+/// Why `/v2/` does not pass.
+struct Refusal {
+    stop: Stop,
+    /// The answer's status and the registry's clock, if it was an answer.
+    answer: Option<(String, Option<SystemTime>)>,
+    /// Whether nothing else that is asked can fare better.
+    is_final: bool,
+}
+
+/// Asks for `/v2/`.
+async fn ask(c: &mut Conversation, elsewhere: &Elsewhere) -> Result<Pass<Ping>, Refusal> {
+    let lost = |stop| Refusal { stop, answer: None, is_final: false };
+    let first = c.send(&Ask::new(Method::GET, "/v2/")).await.map_err(lost)?;
+    let date = first.header(DATE.as_str()).and_then(|date| httpdate::parse_http_date(date).ok());
+    let trip = Trip { method: Method::GET, headers: HeaderMap::new(), authorization: None };
+    let answer = elsewhere.follow(first, &trip).await.map_err(lost)?;
+    let moved = answer.url.origin() != c.home().origin();
+    let mut detail = answer.status_line();
     if moved {
         detail = format!("redirected to {}: {detail}", answer.place());
     }
+    let challenges = challenges(&answer).map_err(|stop| Refusal {
+        stop,
+        answer: Some((detail.clone(), date)),
+        is_final: demands_certificate(&answer),
+    })?;
     // Another host's challenge is answered when a manifest leads there, and not with this registry's credentials.
     let challenges = if is_same_party(c.home(), &answer.url) { challenges } else { Vec::new() };
     Ok(Pass::new(Ping { challenges, date }, Seen::detail(detail)))
@@ -89,8 +144,9 @@ fn page(answer: &Answer) -> Stop {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stages::http::script::{Act, Script, elsewhere, say};
+    use crate::stages::http::script::{Act, Script, elsewhere, head, say};
 
+    const LIMIT: Duration = Duration::from_secs(5);
     const BEARER: &str = "WWW-Authenticate: Bearer realm=\"http://{me}/token\",service=\"s\"\r\n";
     const REGISTRY: &str = "Docker-Distribution-Api-Version: registry/2.0\r\n";
     const PAGE: &str = "<!DOCTYPE html><html><head><title>Please sign in</title></head></html>";
@@ -98,7 +154,7 @@ mod tests {
     async fn play(acts: Vec<Act>) -> Checked<Ping> {
         let script = Script::play(acts).await;
         let mut c = script.conversation().await;
-        ping(&mut c, &elsewhere(), true).await
+        ping(&mut c, &elsewhere(), Weight::All, LIMIT).await
     }
 
     async fn check_failure(act: Act, label: &str) -> Finding {
@@ -126,7 +182,7 @@ mod tests {
         let page = "<html><head><title>400 No required SSL certificate was sent</title></head></html>";
         let script = Script::play(vec![say("400 Bad Request", "", page)]).await;
         let mut c = script.conversation().await;
-        match ping(&mut c, &elsewhere(), false).await {
+        match ping(&mut c, &elsewhere(), Weight::Nothing, LIMIT).await {
             Err(Stop::Failed(finding, _)) => {
                 assert_eq!(finding.cause.label(), "credentials_missing");
                 assert_eq!(finding.hint.as_deref(), Some(CLIENT_CERTIFICATE_HINT));
@@ -139,9 +195,69 @@ mod tests {
     async fn what_a_mirror_says_to_a_path_that_containerd_does_not_ask_for_decides_nothing() {
         let script = Script::play(vec![say("404 Not Found", "", "no such proxy")]).await;
         let mut c = script.conversation().await;
-        let pass = ping(&mut c, &elsewhere(), false).await.unwrap();
+        let pass = ping(&mut c, &elsewhere(), Weight::Nothing, LIMIT).await.unwrap();
         assert_eq!((pass.product.challenges, pass.warning), (vec![], None));
         assert_eq!(pass.seen.detail, "404 Not Found; containerd does not ask this");
+    }
+
+    async fn play_with_image(acts: Vec<Act>) -> Checked<Ping> {
+        let script = Script::play(acts).await;
+        let mut c = script.conversation().await;
+        ping(&mut c, &elsewhere(), Weight::Unless("lib/app", "1.0"), LIMIT).await
+    }
+
+    fn manifest() -> Act {
+        let digest = "0".repeat(64);
+        let headers = format!(
+            "Content-Type: application/vnd.oci.image.manifest.v1+json\r\nDocker-Content-Digest: sha256:{digest}\r\n"
+        );
+        head("200 OK", &headers)
+    }
+
+    #[tokio::test]
+    async fn a_registry_whose_manifests_are_served_passes_whatever_it_says_to_v2() {
+        for (act, warns) in [
+            (say("404 Not Found", "", ""), false),
+            (say("403 Forbidden", "", ""), false),
+            (say("200 OK", "Content-Type: text/html\r\n", PAGE), false),
+            (say("503 Service Unavailable", "", ""), true),
+            (say("429 Too Many Requests", "", ""), true),
+        ] {
+            let pass = play_with_image(vec![act, manifest()]).await.unwrap();
+            assert!(pass.seen.detail.ends_with("; containerd does not ask this"), "{}", pass.seen.detail);
+            assert_eq!(pass.warning.is_some(), warns, "{}", pass.seen.detail);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_registry_that_asks_who_we_are_only_below_v2_passes() {
+        let acts = vec![say("500 Internal Server Error", "", ""), head("401 Unauthorized", BEARER)];
+        assert!(play_with_image(acts).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn what_refuses_the_manifest_likewise_is_told_here() {
+        let twice = |status: &str| vec![say(status, "", ""), head(status, "")];
+        for (acts, label) in [
+            (twice("503 Service Unavailable"), "unavailable"),
+            (
+                vec![say("404 Not Found", "", ""), head("404 Not Found", ""), say("404 Not Found", "", PAGE)],
+                "not_a_registry",
+            ),
+        ] {
+            match play_with_image(acts).await {
+                Err(Stop::Failed(finding, _)) => assert_eq!(finding.cause.label(), label),
+                other => panic!("{label}: {other:?}"),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_registrys_own_word_for_a_missing_manifest_is_the_manifests_to_tell() {
+        let body = r#"{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown"}]}"#;
+        let acts =
+            vec![say("404 Not Found", "", ""), head("404 Not Found", ""), say("404 Not Found", "", body)];
+        assert!(play_with_image(acts).await.is_ok());
     }
 
     #[tokio::test]

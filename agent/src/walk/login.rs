@@ -83,7 +83,7 @@ impl Admitted {
     /// # Errors
     /// The refusal, where no other credentials are to be tried.
     pub(super) async fn refused(&self, tools: &Tools, reach: &Reach, stop: Stop) -> Result<Stop, Stop> {
-        let Some(by) = self.granted.by else { return Err(stop) };
+        let Some(by) = self.granted.by else { return Err(auth::told_to_nobody(stop)) };
         let now = tools.now();
         let tried = &self.candidates.list[by];
         reach.memory().lock().await.remember(&tried.credentials, now.since_start, &stop);

@@ -15,7 +15,7 @@ use crate::containerd::Endpoint;
 use crate::model::{Cause, Finding, Role, Stage};
 use crate::stages::http::{Conversation, Io, Opener};
 use crate::stages::manifest::Looked;
-use crate::stages::ping::{self, Ping};
+use crate::stages::ping::{self, Ping, Weight};
 use crate::stages::{Checked, Pass, Seen, Stop, dns, proxy, quota, tcp, tls};
 
 /// The wire lane, as containerd would go.
@@ -37,8 +37,8 @@ pub(super) async fn walk(
         (stream, is_plain) = seen.stage(Stage::Tls, shaken).await?;
     }
     let again = opener(reach, addresses, is_plain, tools.timeout);
-    let (mut talk, Ping { mut challenges, date }) =
-        seen.stage(Stage::Ping, begin(stream, again, reach, is_plain, target)).await?;
+    let begun = begin(stream, again, reach, is_plain, target, seen.limit());
+    let (mut talk, Ping { mut challenges, date }) = seen.stage(Stage::Ping, begun).await?;
     target.learn_clock(date, tools.now());
     let mut login = Login::default();
     loop {
@@ -156,24 +156,30 @@ async fn secure_or_not(
     }
 }
 
-/// Begins the conversation and pings, on the stream that the stages before have opened. A mirror need not answer that
-/// where a manifest is asked for next, or where its API stands elsewhere.
+/// Begins the conversation and pings, on the stream that the stages before have opened. Nobody need answer that as a
+/// registry would where a manifest is served, and no mirror where one is asked for next, or where its API stands elsewhere.
 async fn begin(
     stream: Box<dyn Io>,
     again: Opener,
     reach: &Reach,
     is_plain: bool,
     target: &Target,
+    limit: Duration,
 ) -> Checked<(Conversation, Ping)> {
     let endpoint = &reach.endpoint;
-    let decides = endpoint.role == Role::Registry || (target.image().is_none() && endpoint.api == "/v2");
+    let weight = match (endpoint.role, target.image()) {
+        (Role::Registry, Some(image)) => Weight::Unless(&image.repository, &image.target),
+        (Role::Mirror, Some(_)) => Weight::Nothing,
+        (Role::Mirror, None) if endpoint.api != "/v2" => Weight::Nothing,
+        (_, None) => Weight::All,
+    };
     let mut base = reach.base()?;
     if is_plain {
         // A URL that has a host can be plain HTTP's.
         let _ = base.home.set_scheme("http");
     }
     let mut talk = Conversation::begin(stream, base).await?.reopen_with(again);
-    let pass = ping::ping(&mut talk, &reach.elsewhere, decides).await?;
+    let pass = ping::ping(&mut talk, &reach.elsewhere, weight, limit).await?;
     Ok(pass.map(|ping| (talk, ping)))
 }
 

@@ -64,14 +64,7 @@ pub fn push(registry: SocketAddr) -> Fallible<()> {
 pub fn push_as(registry: SocketAddr, repository: &str, tags: &[&str], text: &str) -> Fallible<Digests> {
     let tar = tar_of("hello", text.as_bytes());
     let layer = gzip(&tar)?;
-    let config = serde_json::to_vec(&json!({
-        "created": "2020-01-01T00:00:00Z",
-        "architecture": architecture(),
-        "os": "linux",
-        "config": {"Cmd": ["/hello"]},
-        "rootfs": {"type": "layers", "diff_ids": [digest(&tar)]},
-        "history": [{"created": "2020-01-01T00:00:00Z", "created_by": "pullscope-tests"}],
-    }))?;
+    let config = configuration(&tar)?;
     let manifest = serde_json::to_vec(&json!({
         "schemaVersion": 2,
         "mediaType": MANIFEST,
@@ -99,9 +92,36 @@ fn put_manifest(
     http::request(registry, "PUT", &path, &[("Content-Type", kind)], manifest)?.expect_status(201, &path)
 }
 
+/// The image's one layer.
+pub(super) fn layer() -> Fallible<Vec<u8>> {
+    gzip(&tar_of("hello", TEXT.as_bytes()))
+}
+
 /// The digest of the image's one layer.
 pub fn layer_digest() -> Fallible<String> {
-    Ok(digest(&gzip(&tar_of("hello", TEXT.as_bytes()))?))
+    Ok(digest(&layer()?))
+}
+
+/// The digest of the image's configuration.
+pub fn config_digest() -> Fallible<String> {
+    Ok(digest(&configuration(&tar_of("hello", TEXT.as_bytes()))?))
+}
+
+/// The bytes of the image's configuration.
+pub(super) fn configuration_size() -> Fallible<usize> {
+    Ok(configuration(&tar_of("hello", TEXT.as_bytes()))?.len())
+}
+
+/// The configuration of an image whose one layer has this archive.
+fn configuration(tar: &[u8]) -> Fallible<Vec<u8>> {
+    Ok(serde_json::to_vec(&json!({
+        "created": "2020-01-01T00:00:00Z",
+        "architecture": architecture(),
+        "os": "linux",
+        "config": {"Cmd": ["/hello"]},
+        "rootfs": {"type": "layers", "diff_ids": [digest(tar)]},
+        "history": [{"created": "2020-01-01T00:00:00Z", "created_by": "pullscope-tests"}],
+    }))?)
 }
 
 /// A monolithic upload: POST for a place, PUT with the digest (OCI distribution 1.0, "POST then PUT").

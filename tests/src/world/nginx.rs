@@ -18,10 +18,14 @@ use crate::{Fallible, PASSWORD, USER};
 #[serde(deny_unknown_fields)]
 pub struct Route {
     /// In nginx's words: `/v2/` for all below it, `= /v2/` for just that. `@layer@` is the digest of the test image's
-    /// layer, here and in the body.
+    /// layer and `@config@` that of its configuration, here and in the body; `@body@`, here and in headers, is the digest
+    /// of the body; `@layer-size@` and `@config-size@`, in the body, are their bytes.
     pub location: String,
     /// Only for this method; others go to the registry behind.
     pub method: Option<String>,
+    /// Only for requests that bear an `Authorization`; others go to the registry behind.
+    #[serde(default)]
+    pub authorized: bool,
     /// The status to answer with, 444 to cut the connection; none: the registry behind answers.
     pub status: Option<u16>,
     /// Headers to add.
@@ -33,6 +37,9 @@ pub struct Route {
     /// Answer with a signed token.
     #[serde(default)]
     pub token: bool,
+    /// That token by OAuth2's name (`access_token`) alone.
+    #[serde(default)]
+    pub oauth: bool,
     /// Ask for the user and the password.
     #[serde(default)]
     pub password: bool,
@@ -122,7 +129,16 @@ fn configuration(home: &Path, site: &Site<'_>) -> Fallible<String> {
 /// One `location` block.
 fn location(n: usize, route: &Route, site: &Site<'_>, home: &Path) -> Fallible<String> {
     let (mut headers, mut own_type) = (String::new(), String::new());
+    let (layer, config) = (image::layer_digest()?, image::config_digest()?);
+    let sizes = (image::layer()?.len().to_string(), image::configuration_size()?.to_string());
+    let filled = |text: &str| {
+        let text = text.replace("@layer@", &layer).replace("@config@", &config);
+        text.replace("@layer-size@", &sizes.0).replace("@config-size@", &sizes.1)
+    };
+    let body = filled(&route.body);
+    let digest = image::digest(body.as_bytes());
     for (name, value) in &route.headers {
+        let value = &value.replace("@body@", &digest);
         // nginx has a type of its own, beside which an added one would be a second.
         if name.eq_ignore_ascii_case("content-type") {
             own_type = format!("default_type {};\n", quoted(value)?);
@@ -130,8 +146,8 @@ fn location(n: usize, route: &Route, site: &Site<'_>, home: &Path) -> Fallible<S
             write!(headers, "add_header {name} {} always; ", quoted(value)?)?;
         }
     }
-    let layer = image::layer_digest()?;
-    let mut block = format!("location {} {{\n{own_type}", route.location.replace("@layer@", &layer));
+    let place = filled(&route.location).replace("@body@", &digest);
+    let mut block = format!("location {place} {{\n{own_type}");
     if route.password {
         writeln!(block, "auth_basic pullscope; auth_basic_user_file {}/htpasswd;", home.display())?;
     }
@@ -143,22 +159,24 @@ fn location(n: usize, route: &Route, site: &Site<'_>, home: &Path) -> Fallible<S
     let answer = match (route.token, route.status) {
         (true, _) => format!("default_type application/json; {headers}try_files /{n}.json =500;"),
         (false, Some(status)) if route.body.is_empty() => format!("{headers}return {status};"),
-        (false, Some(status)) => {
-            format!("{headers}return {status} {};", quoted(&route.body.replace("@layer@", &layer))?)
-        }
+        (false, Some(status)) => format!("{headers}return {status} {};", quoted(&body)?),
         (false, None) => headers,
     };
     if route.token {
         // A file, not a `return`: that one comes before the password is asked for.
-        fs::write(home.join(format!("{n}.json")), site.token)?;
+        let answer =
+            if route.oauth { site.token.replace("\"token\":", "\"unused\":") } else { site.token.to_owned() };
+        fs::write(home.join(format!("{n}.json")), answer)?;
         // nginx serves files to GET only, and a token service must take POST as well: the redirect makes it a GET.
         writeln!(block, "root {}; error_page 405 =200 $uri;", home.display())?;
     }
     match &route.method {
         Some(method) => writeln!(block, "if ($request_method = {method}) {{ {answer} }}")?,
+        None if route.authorized => writeln!(block, "if ($http_authorization) {{ {answer} }}")?,
         None => writeln!(block, "{answer}")?,
     }
-    let answered = route.token || (route.status.is_some() && route.method.is_none());
+    let is_some_only = route.method.is_some() || route.authorized;
+    let answered = route.token || (route.status.is_some() && !is_some_only);
     let upstream = if route.hang { site.blackhole } else { site.behind };
     if let Some(upstream) = upstream
         && !answered

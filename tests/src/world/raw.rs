@@ -12,6 +12,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, listen,
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde::Deserialize;
 
+use super::image;
 use crate::Fallible;
 
 /// What the server does with a connection.
@@ -36,6 +37,16 @@ pub enum Script {
     OldDate,
     /// Promises a body of 1000 bytes and closes after ten.
     CutBody,
+    /// Answers everything with 408, and closes.
+    TimedOut,
+    /// Has the test image's layer, and stops in the middle of it.
+    StalledLayer,
+    /// Has the test image's layer, one byte a second.
+    DrippingLayer,
+    /// Has the test image's layer, in chunks (RFC 9112 section 7.1) of which the last never comes: it closes instead.
+    ChunkedCutLayer,
+    /// Has the test image's layer, and speaks HTTP/1.0: no length, and the end of the connection for an end.
+    OldLayer,
 }
 
 /// How long a server of ours keeps on: longer than any time-out of a scenario, short enough to stop.
@@ -140,6 +151,11 @@ fn answer(mut stream: impl Read + Write, script: Script, stop: &AtomicBool) {
             let _ = stream.write_all(format!("{head}{{\"token\":\"").as_bytes());
             let _ = stream.flush();
         }
+        Script::TimedOut => {
+            let _ = stream
+                .write_all(b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+            let _ = stream.flush();
+        }
         Script::OldDate => loop {
             // A registry's answer to both GET /v2/ and HEAD of a manifest: neither has a body. Without a digest nobody
             // asks for more.
@@ -153,7 +169,51 @@ fn answer(mut stream: impl Read + Write, script: Script, stop: &AtomicBool) {
                 return;
             }
         },
+        Script::StalledLayer | Script::DrippingLayer | Script::ChunkedCutLayer | Script::OldLayer => {
+            give_layer(stream, script, stop);
+        }
         Script::SilentAnswer | Script::SilentHandshake | Script::Reset => wait(stream, stop),
+    }
+}
+
+/// Answers with the test image's layer, or a part of it.
+fn give_layer(mut stream: impl Read + Write, script: Script, stop: &AtomicBool) {
+    let layer = image::layer().unwrap_or_default();
+    let half = &layer[..layer.len() / 2];
+    let whole = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", layer.len());
+    let (head, body) = match script {
+        Script::StalledLayer => (whole, half),
+        Script::DrippingLayer => (whole, &[][..]),
+        Script::ChunkedCutLayer => {
+            let chunk = format!("{:x}\r\n", half.len());
+            (format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{chunk}"), half)
+        }
+        _ => ("HTTP/1.0 200 OK\r\n\r\n".to_owned(), &layer[..]),
+    };
+    let sent = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body));
+    if sent.and_then(|()| stream.flush()).is_err() {
+        return;
+    }
+    match script {
+        Script::StalledLayer => wait(stream, stop),
+        Script::DrippingLayer => drip(stream, &layer, stop),
+        _ => {}
+    }
+}
+
+/// Writes one byte a second.
+fn drip(mut stream: impl Write, bytes: &[u8], stop: &AtomicBool) {
+    for byte in bytes {
+        let next = Instant::now() + Duration::from_secs(1);
+        if stream.write_all(&[*byte]).and_then(|()| stream.flush()).is_err() {
+            return;
+        }
+        while Instant::now() < next {
+            if stop.load(Ordering::Relaxed) {
+                return;
+            }
+            thread::sleep(Duration::from_millis(100));
+        }
     }
 }
 

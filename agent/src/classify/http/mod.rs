@@ -45,14 +45,17 @@ pub fn cause(refusal: &Refusal<'_>) -> Cause {
         (400, _) if is_plain_to_tls(refusal.message) => Cause::TlsProtocol,
         // A client certificate is a credential.
         (400, _) if demands_certificate(refusal.message) => Cause::CredentialsMissing,
-        (402, _) => Cause::QuotaExceeded,
-        (403, _) if is_billing(refusal.message) => Cause::QuotaExceeded,
+        // 509: of web hosts, no RFC's; a month's traffic is used up.
+        (402 | 509, _) => Cause::QuotaExceeded,
+        (403, _) if is_billing(refusal.message) || is_quota(code, refusal.message) => Cause::QuotaExceeded,
         // ECR answers 403 to a token that is over, which says nothing of what its owner may do.
         (400 | 401 | 403, _) if refusal.credentials && says_expired(code, refusal.message) => {
             Cause::CredentialsRejected
         }
         (407, _) => Cause::ProxyFailed,
         (408, _) => Cause::TransferTimeout,
+        // RFC 6585 section 6: said by what intercepts, never by the server that was meant.
+        (511, _) => Cause::NotARegistry,
         (500..=599, _) => Cause::Unavailable,
         // Token services word a refused credential as 400 (OAuth2's invalid_grant), 401 or 403.
         (400 | 401 | 403, Asked::Token) => credentials(refusal.credentials),
@@ -60,7 +63,9 @@ pub fn cause(refusal: &Refusal<'_>) -> Cause {
         (401, Asked::Ping | Asked::Blob) => credentials(refusal.credentials),
         (403 | 451, _) => Cause::AccessDenied,
         (404, Asked::Manifest) if code.eq_ignore_ascii_case("NAME_UNKNOWN") => Cause::RepositoryNotFound,
-        (404, Asked::Manifest) => Cause::ManifestNotFound,
+        (404 | 410, Asked::Manifest) => Cause::ManifestNotFound,
+        // Neither HEAD nor GET: what answers knows no manifests or blobs.
+        (405, Asked::Manifest | Asked::Blob) => Cause::NotARegistry,
         (400, Asked::Manifest) if is_one_of(code, &["NAME_INVALID", "TAG_INVALID", "DIGEST_INVALID"]) => {
             Cause::InvalidReference
         }
@@ -90,6 +95,11 @@ const fn credentials(sent: bool) -> Cause {
 /// The registry wants credentials, and none are configured.
 pub const fn credentials_missing() -> Cause {
     Cause::CredentialsMissing
+}
+
+/// Whether the next request may fare better: an overload, or a backend out of several.
+pub const fn comes_and_goes(cause: Cause) -> bool {
+    matches!(cause, Cause::Unavailable | Cause::RateLimited)
 }
 
 /// Whether the cause is that the credentials themselves were refused.
@@ -177,6 +187,14 @@ fn is_billing(message: &str) -> bool {
     ["monthly", "per month", "billing", "payment required", "storage quota", "bandwidth quota"]
         .iter()
         .any(|word| message.contains(word))
+}
+
+/// Whether a refusal that is no 429 speaks of a quota: a cloud's projects and a CDN's traffic have some that end no sooner
+/// than somebody raises them.
+fn is_quota(code: &str, message: &str) -> bool {
+    let words = format!("{code} {message}").to_ascii_lowercase();
+    let what = ["quota", "bandwidth", "traffic", "egress", "download limit"];
+    (words.contains("exceed") || words.contains("reached")) && what.iter().any(|word| words.contains(word))
 }
 
 /// What Go's servers and nginx say to plain HTTP on a TLS port.
@@ -296,6 +314,10 @@ mod tests {
         check_message(429, "monthly pull quota reached", Cause::QuotaExceeded);
         check_message(429, "Quota exceeded for quota metric 'Requests per project'", Cause::RateLimited);
         check_message(403, "billing account disabled", Cause::QuotaExceeded);
+        check_message(403, "The bandwidth of this plan is exceeded", Cause::QuotaExceeded);
+        check_message(403, "Quota of the project has been reached", Cause::QuotaExceeded);
+        check_message(403, "requested access is denied", Cause::AccessDenied);
+        check(509, Asked::Blob, false, Cause::QuotaExceeded);
     }
 
     #[test]
@@ -315,6 +337,9 @@ mod tests {
         check(302, Asked::Manifest, false, Cause::NotARegistry);
         check(405, Asked::Ping, false, Cause::NotARegistry);
         check(418, Asked::Manifest, false, Cause::Unknown);
+        check(405, Asked::Manifest, false, Cause::NotARegistry);
+        check(410, Asked::Manifest, false, Cause::ManifestNotFound);
+        check(511, Asked::Manifest, false, Cause::NotARegistry);
         check_code(400, Asked::Manifest, false, "NAME_INVALID", Cause::InvalidReference);
         check_code(400, Asked::Token, true, "invalid_grant", Cause::CredentialsRejected);
         check_message(400, "Client sent an HTTP request to an HTTPS server.", Cause::TlsProtocol);

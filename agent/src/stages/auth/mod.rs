@@ -18,7 +18,7 @@ pub use keyring::Keyring;
 pub use kubelet::{PluginOptions, plugin_options};
 pub use memory::{Memory, REST};
 pub use plugin::Plugins;
-pub use refusal::{others_may_do, told};
+pub use refusal::{others_may_do, told, told_to_nobody};
 
 use super::http::{Ask, Conversation, Elsewhere, Refused, Url, place};
 use super::{Checked, Pass, Seen, Stop};

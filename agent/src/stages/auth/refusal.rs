@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use crate::classify::credentials as classify;
-use crate::classify::http::refuses_credentials;
+use crate::classify::http::{credentials_missing, refuses_credentials};
 use crate::containerd::credentials::{Candidates, Sourced};
 use crate::containerd::expiry;
 use crate::model::Finding;
@@ -15,11 +15,31 @@ pub fn others_may_do(stop: &Stop) -> bool {
 }
 
 /// What stopped a stage, with whose credentials were refused, and since when they are over where they say so
-/// themselves. What is not about credentials stays as it is.
+/// themselves; or with which an access was denied. What is not about who asks stays as it is.
 pub fn told(stop: Stop, sourced: &Sourced, now: SystemTime) -> Stop {
     match stop {
         Stop::Failed(finding, seen) if is_refusal(&finding, sourced, now) => {
             Stop::Failed(name(finding, &[sourced], now), seen)
+        }
+        stop => with_whom(stop, &format!("with the credentials from {}", sourced.source)),
+    }
+}
+
+/// As [`told`], where nothing was sent.
+pub fn told_to_nobody(stop: Stop) -> Stop {
+    match stop {
+        // That says so itself.
+        Stop::Failed(finding, seen) if finding.cause == credentials_missing() => Stop::Failed(finding, seen),
+        stop => with_whom(stop, "without credentials"),
+    }
+}
+
+/// A denial means one thing to those who sent credentials and another to those who sent none.
+fn with_whom(stop: Stop, whom: &str) -> Stop {
+    match stop {
+        Stop::Failed(finding, seen) if classify::others_may_do(finding.cause) => {
+            let text = Finding::new(finding.cause, format!("{whom}, {}", finding.text)).text;
+            Stop::Failed(Finding { text, ..finding }, seen)
         }
         stop => stop,
     }
@@ -139,9 +159,25 @@ mod tests {
         let over =
             "the credentials from the plugin ghcr expired at 2020-09-13T12:26:40Z: ghcr.io answered: denied";
         check(TOKEN, 403, "credentials_rejected", over);
-        check("hunter22", 403, "access_denied", "ghcr.io answered: denied");
+        let denied = "with the credentials from the plugin ghcr, ghcr.io answered: denied";
+        check("hunter22", 403, "access_denied", denied);
         let refused = "the credentials from the plugin ghcr are refused: ghcr.io answered: denied";
         check("hunter22", 401, "credentials_rejected", refused);
+    }
+
+    #[test]
+    fn a_denial_of_nobody_says_that_nothing_was_sent() {
+        let denial = |status| {
+            let refusal =
+                Refusal { status, asked: Asked::Manifest, credentials: false, code: None, message: "" };
+            let Stop::Failed(finding, _) = told_to_nobody(Finding::new(cause(&refusal), "no").into()) else {
+                panic!("it failed")
+            };
+            finding.text
+        };
+        assert_eq!(denial(403), "without credentials, no");
+        assert_eq!(denial(401), "no");
+        assert_eq!(denial(503), "no");
     }
 
     #[test]

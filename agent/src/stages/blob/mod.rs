@@ -195,7 +195,8 @@ fn is_whole(blob: &Blob) -> bool {
 /// The request for `blob`, without authorization.
 fn ask(path: String, blob: &Blob, until: Instant) -> Ask {
     let most = if is_whole(blob) { MAX_WHOLE } else { PART };
-    let mut ask = Ask::new(Method::GET, path).reading(most as usize, step(until));
+    // Less than the request itself is waited for: it is the body that stopped, and how much of it came is told.
+    let mut ask = Ask::new(Method::GET, path).reading(most as usize, step(until) * 3 / 4);
     // As containerd has it.
     let accept = match HeaderValue::from_str(&format!("{}, */*", blob.media_type)) {
         Ok(accept) if !blob.media_type.is_empty() => accept,

@@ -1,8 +1,10 @@
 //! What a manifest or an index says: the blobs of an image, or the images of several platforms. Bytes in, values out.
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use crate::containerd::Platform;
+use crate::model::text;
 use crate::stages::digest::is_digest;
 
 /// The most images of an index; the largest real ones have a few dozen, half of them attestations.
@@ -50,8 +52,10 @@ pub(super) enum Content {
     Image(Layout),
     /// An index of images.
     Index(Vec<Child>),
-    /// Something that containerd does not run; what.
+    /// Something that no containerd pulls; what.
     Foreign(String),
+    /// Something that some containerds pull, or that is too large to be looked through; what.
+    Odd(String),
 }
 
 // === impl Layout ===
@@ -73,6 +77,8 @@ struct Raw {
     config: Option<RawDescriptor>,
     layers: Option<Vec<RawDescriptor>>,
     manifests: Option<Vec<RawDescriptor>>,
+    /// Schema 1's own.
+    signatures: Option<IgnoredAny>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -102,18 +108,28 @@ pub(super) fn read(bytes: &[u8]) -> Content {
         Err(error) => return Content::Foreign(format!("no manifest: {error}")),
     };
     if raw.version == Some(1) {
-        return Content::Foreign("a manifest of Docker's schema 1".to_owned());
+        // What is not signed not even those can make an image of that know the schema: "no signatures".
+        return match raw.signatures {
+            Some(_) => Content::Odd(
+                "a manifest of Docker's schema 1, which containerd from 2.0 on does not pull".to_owned(),
+            ),
+            None => Content::Foreign("an unsigned manifest of Docker's schema 1".to_owned()),
+        };
     }
+    let is_index = raw.manifests.is_some() && raw.config.is_none();
     let (images, layers) = (raw.manifests.unwrap_or_default(), raw.layers.unwrap_or_default());
     if images.len() > MAX_IMAGES || layers.len() > MAX_LAYERS {
         let text = format!("a manifest with {} images and {} layers", images.len(), layers.len());
-        return Content::Foreign(text);
+        return Content::Odd(text);
     }
     let is_bad = |raw: &&RawDescriptor| !is_digest(&raw.digest);
     if let Some(bad) = images.iter().chain(&layers).chain(&raw.config).find(is_bad) {
         return Content::Foreign(format!("a manifest with {:?} for a digest", bad.digest));
     }
-    match (images.is_empty(), raw.config) {
+    if let Some(what) = artifact(raw.config.as_ref(), &layers) {
+        return Content::Foreign(what);
+    }
+    match (!is_index && images.is_empty(), raw.config) {
         (false, _) => Content::Index(images.into_iter().map(Child::from).collect()),
         (true, None) if layers.is_empty() => Content::Foreign("a manifest that names nothing".to_owned()),
         (true, config) => {
@@ -126,6 +142,33 @@ pub(super) fn read(bytes: &[u8]) -> Content {
         }
     }
 }
+
+/// What an artifact says that it is, which stands in a registry and is no image: a chart, a signature, a bill of
+/// materials. containerd has no use for its configuration and nothing to unpack its layers with (1.6 to 2.1).
+fn artifact(config: Option<&RawDescriptor>, layers: &[RawDescriptor]) -> Option<String> {
+    // Images of Docker before 1.10 called their configuration so.
+    let is_config = |kind: &str| CONFIGS.contains(&kind) || kind == "application/octet-stream";
+    let is_layer = |kind: &str| LAYERS.iter().any(|known| kind.starts_with(known));
+    let odd = |kind: &str, is_known: bool| {
+        (!kind.is_empty() && kind.len() <= MAX_MEDIA_TYPE && !is_known).then(|| kind.to_owned())
+    };
+    let config = config.and_then(|config| odd(&config.media_type, is_config(&config.media_type)));
+    let layer = || layers.iter().find_map(|layer| odd(&layer.media_type, is_layer(&layer.media_type)));
+    let kind = text::clean(&config.or_else(layer)?, MAX_MEDIA_TYPE);
+    Some(format!("an artifact of {kind}, which is no image"))
+}
+
+/// The media types of an image's configuration.
+const CONFIGS: [&str; 2] =
+    ["application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json"];
+
+/// How the media types of layers begin that containerd unpacks; behind stand their compression and encryption.
+const LAYERS: [&str; 4] = [
+    "application/vnd.oci.image.layer.v1.tar",
+    "application/vnd.oci.image.layer.nondistributable.v1.tar",
+    "application/vnd.docker.image.rootfs.diff.tar",
+    "application/vnd.docker.image.rootfs.foreign.diff.tar",
+];
 
 impl From<RawDescriptor> for Blob {
     fn from(raw: RawDescriptor) -> Blob {
@@ -179,7 +222,7 @@ mod tests {
 
     fn foreign(bytes: &str, words: &str) {
         match read(bytes.as_bytes()) {
-            Content::Foreign(text) => assert!(text.contains(words), "{text}"),
+            Content::Foreign(text) | Content::Odd(text) => assert!(text.contains(words), "{text}"),
             other => panic!("{bytes}: {other:?}"),
         }
     }
@@ -228,6 +271,38 @@ mod tests {
         let many = vec![format!(r#"{{"digest":"{}"}}"#, digest(1)); MAX_LAYERS + 1].join(",");
         foreign(&format!(r#"{{"layers":[{many}]}}"#), "1001 layers");
         foreign(&format!(r#"{{"manifests":[{many}]}}"#), "1001 images");
+    }
+
+    #[test]
+    fn a_chart_is_no_image_and_old_images_are_some() {
+        let manifest = |config: &str, layer: &str| {
+            let digest = digest(1);
+            let text = format!(
+                r#"{{"schemaVersion":2,"config":{{"digest":"{digest}","mediaType":"{config}"}},
+                    "layers":[{{"digest":"{digest}","mediaType":"{layer}"}}]}}"#
+            );
+            read(text.as_bytes())
+        };
+        for (config, layer) in [
+            (CONFIGS[0], "application/vnd.oci.image.layer.v1.tar+zstd"),
+            (CONFIGS[1], "application/vnd.docker.image.rootfs.diff.tar.gzip"),
+            (CONFIGS[0], "application/vnd.oci.image.layer.v1.tar+gzip+encrypted"),
+            ("application/octet-stream", "application/vnd.docker.image.rootfs.diff.tar.gzip"),
+            ("", ""),
+        ] {
+            assert!(matches!(manifest(config, layer), Content::Image(_)), "{config} {layer}");
+        }
+        for (config, layer) in [
+            ("application/vnd.cncf.helm.config.v1+json", "application/vnd.oci.image.layer.v1.tar+gzip"),
+            (CONFIGS[0], "application/spdx+json"),
+        ] {
+            assert!(matches!(manifest(config, layer), Content::Foreign(_)), "{config} {layer}");
+        }
+    }
+
+    #[test]
+    fn an_index_of_nothing_is_an_index() {
+        assert_eq!(read(br#"{"schemaVersion":2,"manifests":[]}"#), Content::Index(Vec::new()));
     }
 
     #[test]

@@ -100,7 +100,7 @@ impl Shelf {
 /// Learns what the image is made of, and whether it is for this node.
 ///
 /// # Errors
-/// The image is for other platforms; the registry refuses the GET, or gives other bytes.
+/// The image is for other platforms, or none; the registry refuses the GET, or gives other bytes.
 pub async fn learn(
     c: &mut Conversation,
     wanted: &Wanted<'_>,
@@ -124,12 +124,8 @@ pub async fn learn(
         // An index in an index: nobody builds them, and containerd alone knows where it ends.
         None | Some(Content::Index(_)) => Ok(Learnt { layout: None, warning }),
         Some(Content::Image(layout)) => Ok(Learnt { layout: Some(layout), warning }),
-        Some(Content::Foreign(what)) => {
-            let place = place(learning.c.home());
-            let text = format!("{place} has under {} {what}", wanted.repository);
-            let warning = Finding::new(classify::unsupported_manifest(), text).at(place);
-            Ok(Learnt { layout: None, warning: Some(warning) })
-        }
+        Some(Content::Foreign(what)) => Err(learning.unsupported(&what).taken().into()),
+        Some(Content::Odd(what)) => Ok(Learnt { layout: None, warning: Some(learning.unsupported(&what)) }),
     }
 }
 
@@ -153,6 +149,12 @@ impl Learning<'_> {
              one does not"
         );
         Some(Finding::new(classify::wrong_platform(), text).at(place))
+    }
+
+    fn unsupported(&self, what: &str) -> Finding {
+        let place = place(self.c.home());
+        let text = format!("{place} has under {} {what}", self.wanted.repository);
+        Finding::new(classify::unsupported_manifest(), text).at(place)
     }
 
     fn mismatch(&self, children: &[Child]) -> Finding {

@@ -168,13 +168,18 @@ async fn every_bad_answer_has_its_cause() {
 }
 
 #[tokio::test]
-async fn what_is_no_image_is_a_warning() {
-    let old = r#"{"schemaVersion":1,"fsLayers":[]}"#;
+async fn what_only_some_containerds_pull_is_a_warning() {
+    let old = r#"{"schemaVersion":1,"fsLayers":[],"signatures":[{}]}"#;
     let script = Script::play(vec![say("200 OK", "", old)]).await;
     let (learnt, _) = look(&script, &digest_of(old), &mut Shelf::default(), true).await;
     let warning = learnt.unwrap().warning.unwrap();
     assert_eq!(warning.cause, classify::unsupported_manifest());
-    assert!(warning.text.ends_with("has under lib/app a manifest of Docker's schema 1"), "{}", warning.text);
+    assert!(warning.text.contains("has under lib/app a manifest of Docker's schema 1"), "{}", warning.text);
+
+    let thing = r#"{"schemaVersion":2,"config":{"#;
+    let script = Script::play(vec![say("200 OK", "", thing)]).await;
+    let (learnt, _) = look(&script, &digest_of(thing), &mut Shelf::default(), true).await;
+    check_failure(learnt, "unsupported_manifest", "no manifest");
 }
 
 #[tokio::test]
@@ -199,7 +204,8 @@ async fn what_containerd_has_is_not_asked_for() {
     let script = Script::play(vec![]).await;
     let digest = digest_of(std::str::from_utf8(MANIFEST_BYTES).unwrap());
     let (learnt, used) = look_beside(&fake.socket(), &script, &digest, &mut Shelf::default(), false).await;
-    assert!(learnt.unwrap().warning.is_some(), "the fake's digests are too short to be any");
+    // The fake's digests are too short to be any.
+    check_failure(learnt, "unsupported_manifest", "for a digest");
     assert_eq!((used, script.lines().len()), (false, 0));
 }
 

@@ -1,6 +1,6 @@
 use http::HeaderValue;
 
-use super::{Looked, Manifest, head};
+use super::{Looked, Manifest, SCHEMA_1, head};
 use crate::model::{Fact, Finding, Quota};
 use crate::stages::auth::Authorization;
 use crate::stages::http::script::{Act, Script, elsewhere, head as say_head, say};
@@ -110,9 +110,29 @@ async fn every_other_status_has_its_cause() {
         ("418 I'm a teapot", false, "unknown"),
         ("302 Found", false, "not_a_registry"),
     ] {
-        let (_, _, script) = check_failure(vec![say_head(status, "")], &token(credentials), label).await;
-        assert_eq!(script.lines().len(), 1, "{status}");
+        // These are asked for their words as well, which a HEAD has none of.
+        let asked = if status.starts_with("403") || status.starts_with("429") { 2 } else { 1 };
+        let acts = vec![say_head(status, ""), say(status, "", "")];
+        let (_, _, script) = check_failure(acts, &token(credentials), label).await;
+        assert_eq!(script.lines().len(), asked, "{status}");
     }
+}
+
+#[tokio::test]
+async fn a_refusal_of_a_head_is_read_by_a_get() {
+    let json =
+        |code: &str, message: &str| format!(r#"{{"errors":[{{"code":"{code}","message":"{message}"}}]}}"#);
+    for (status, body, label) in [
+        ("403 Forbidden", json("DENIED", "the authorization token has expired"), "credentials_rejected"),
+        ("403 Forbidden", json("DENIED", "the egress quota is exceeded"), "quota_exceeded"),
+        ("429 Too Many Requests", json("TOOMANYREQUESTS", "the monthly plan is used up"), "quota_exceeded"),
+    ] {
+        let acts = vec![say_head(status, ""), say(status, "", &body)];
+        check_failure(acts, &token(true), label).await;
+    }
+    let acts = vec![say_head("403 Forbidden", ""), say("200 OK", &found(), "{}")];
+    let (finding, ..) = check_failure(acts, &token(true), "access_denied").await;
+    assert!(finding.text.ends_with("a GET is answered with 200 OK"), "{}", finding.text);
 }
 
 #[tokio::test]
@@ -150,11 +170,14 @@ async fn what_cannot_be_pulled_is_told_though_it_is_there() {
     check_failure(vec![say_head("200 OK", &page)], &token(false), "not_a_registry").await;
     let bad = format!("{OCI}Docker-Content-Digest: sha256:xyz\r\n");
     check_failure(vec![say_head("200 OK", &bad)], &token(false), "content_invalid").await;
-    for kind in ["text/plain", "application/vnd.docker.distribution.manifest.v1+prettyjws", ""] {
-        let headers = format!("Content-Type: {kind}\r\n{digest}");
-        let (checked, _) = play(vec![say_head("200 OK", &headers)], &token(false)).await;
-        assert_eq!(manifest(checked).1.unwrap().cause.label(), "unsupported_manifest", "{kind}");
+    let headers = |kind: &str| format!("Content-Type: {kind}\r\n{digest}");
+    for kind in ["text/plain", "application/octet-stream", ""] {
+        check_failure(vec![say_head("200 OK", &headers(kind))], &token(false), "unsupported_manifest").await;
     }
+    let (checked, _) = play(vec![say_head("200 OK", &headers(SCHEMA_1))], &token(false)).await;
+    assert_eq!(manifest(checked).1.unwrap().cause.label(), "unsupported_manifest");
+    let nothing = vec![say_head("200 OK", ""), say("200 OK", "", "")];
+    check_failure(nothing, &token(false), "not_a_registry").await;
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use super::content::Fetched;
 use super::progress::Given;
 use super::watch::Late;
 use crate::classify::{grpc, text};
-use crate::model::{Fact, Finding, Phase, PullOutcome, PullReport, text as safe};
+use crate::model::{Domain, Fact, Finding, Phase, PullOutcome, PullReport, text as safe};
 use crate::stages::disk::size_text;
 use crate::stages::grpc::words;
 use crate::stages::{Checked, Pass, Seen, Stop};
@@ -166,7 +166,9 @@ impl Ending {
         };
         let cause = grpc::pull(status.code(), if hidden { &words } else { status.message() });
         let text = format!("containerd could not pull {}: {words}", order.image);
-        Ending::Failed(Finding::new(cause, text).at(order.registry))
+        // A path that is broken may lead to a mirror, to a token service, or to where the layers are.
+        let other = (cause.domain() == Domain::Network).then(|| text::read(status.message()).host).flatten();
+        Ending::Failed(Finding::new(cause, text).at(other.as_deref().unwrap_or(order.registry)))
     }
 
     /// containerd says that it went well, and what it has is no image for this node.
