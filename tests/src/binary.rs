@@ -34,6 +34,8 @@ pub struct Pullscope<'a> {
     pub path: &'a Path,
     /// The trust store (PEM).
     pub roots: &'a Path,
+    /// The node's hosts file, where it is not the machine's.
+    pub hosts: Option<PathBuf>,
     /// More variables, as `NAME=VALUE`.
     pub variables: Vec<String>,
     /// The user and group that it runs as; none: the suite's.
@@ -60,7 +62,7 @@ impl<'a> Pullscope<'a> {
     pub fn of(scenario: &Scenario, world: &World, path: &'a Path, roots: &'a Path) -> Pullscope<'a> {
         let own = &scenario.config.environment;
         let variables = own.iter().map(|(name, text)| format!("{name}={}", world.variable(text))).collect();
-        Pullscope { path, roots, variables, user: scenario.config.user }
+        Pullscope { path, roots, hosts: world.hosts(), variables, user: scenario.config.user }
     }
 
     /// Runs `check`, as the scenario has it.
@@ -80,11 +82,18 @@ impl<'a> Pullscope<'a> {
         Ok(Checked { report, told, noise, status: out.status, took })
     }
 
-    /// The variables that every run gets, and `env`'s way to take others away.
-    fn environment(&self) -> Vec<String> {
+    /// The command before pullscope's own words: with its hosts file, the variables that every run gets, and `env`'s way
+    /// to take others away.
+    fn command(&self) -> Vec<String> {
+        let mut words = Vec::new();
+        if let Some(hosts) = &self.hosts {
+            let script = format!("mount --bind {} /etc/hosts && exec \"$0\" \"$@\"", hosts.display());
+            words.extend(["unshare", "--mount", "--propagation", "private", "sh", "-c"].map(str::to_owned));
+            words.push(script);
+        }
+        words.push("env".to_owned());
         let proxies = ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"];
-        let mut words: Vec<_> =
-            proxies.iter().flat_map(|name| ["-u".to_owned(), (*name).to_owned()]).collect();
+        words.extend(proxies.iter().flat_map(|name| ["-u".to_owned(), (*name).to_owned()]));
         words.extend(["-u".to_owned(), "SSL_CERT_DIR".to_owned(), "-u".to_owned(), "NODE_NAME".to_owned()]);
         words.push(format!("SSL_CERT_FILE={}", self.roots.display()));
         words.extend(self.variables.iter().cloned());
@@ -99,8 +108,8 @@ impl<'a> Pullscope<'a> {
     /// Runs a command that ends by itself, for a minute at most.
     pub fn run(&self, args: &[&str]) -> Fallible<Output> {
         let out = Command::new("timeout")
-            .args(["--kill-after=1", "60", "env"])
-            .args(self.environment())
+            .args(["--kill-after=1", "60"])
+            .args(self.command())
             .args(args)
             .output()
             .map_err(|e| format!("timeout: {e}"))?;
@@ -112,10 +121,10 @@ impl<'a> Pullscope<'a> {
 
     /// Starts the agent, and waits until its first round is over.
     pub fn agent(&self, dir: &Path, config: &Path, listen: SocketAddr) -> Fallible<Agent> {
-        let mut words = self.environment();
+        let mut words = self.command();
         words.extend(["agent".to_owned(), "--config".to_owned(), config.to_string_lossy().into_owned()]);
         let words: Vec<_> = words.iter().map(String::as_str).collect();
-        let mut process = Process::start("agent", dir, "env", &words)?;
+        let mut process = Process::start("agent", dir, words[0], &words[1..])?;
         process.wait_until("200 of /readyz", || {
             http::get(listen, "/readyz").is_ok_and(|answer| answer.status == 200)
         })?;

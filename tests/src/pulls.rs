@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use tokio::runtime::{self, Runtime};
 
 use crate::world::address::Block;
-use crate::world::containerd::{self, Containerd, Plan, Registry, Wait};
+use crate::world::containerd::{self, Apart, Containerd, Plan, Registry, Wait};
 use crate::world::nginx::{self, Route};
 use crate::world::process::Process;
 use crate::world::release::{Release, Version};
@@ -132,6 +132,7 @@ impl Ground {
             behind: Some(behind),
             blackhole: None,
             clients: None,
+            versions: None,
             routes: &[
                 slowed("/v2/probe/slow/blobs/", "30k", None),
                 slowed("/v2/probe/crawl/blobs/", "600k", None),
@@ -212,6 +213,7 @@ impl Ground {
             registry: Registry::Certs(&certs),
             resolv_conf: &resolv_conf,
             environment: &environment,
+            apart: Apart::default(),
         };
         Containerd::start_edited(&plan, edit, wait)
     }

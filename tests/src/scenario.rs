@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use crate::world::process::is_installed;
 use crate::world::release::Version;
-use crate::world::{self, containerd, disk, dns, nginx, proxy, raw, tls};
+use crate::world::{self, containerd, disk, dns, nginx, path, proxy, raw, tls};
 use crate::{Fallible, expect};
 
 /// One scenario.
@@ -68,6 +68,16 @@ pub struct World {
     pub names: BTreeMap<String, Vec<String>>,
     /// Aliases (CNAME): name to name.
     pub aliases: BTreeMap<String, String>,
+    /// Every name at and under a domain that is nothing else: whose addresses are meant.
+    pub wildcards: BTreeMap<String, String>,
+    /// More lines of resolv.conf.
+    pub resolv_conf: String,
+    /// The hosts file of the node, in place of its own: names with those whose addresses are meant, as in `names`.
+    pub hosts: BTreeMap<String, Vec<String>>,
+    /// What containerd looks names up by, where that is not what the agent has (with its own containerd only).
+    pub apart: Option<Apart>,
+    /// What is wrong on the way to the servers.
+    pub path: Vec<path::Spec>,
     /// The servers.
     pub server: Vec<Server>,
     /// Proxies.
@@ -92,6 +102,11 @@ impl Default for World {
             dns: vec![dns::Kind::Dnsmasq],
             names: BTreeMap::new(),
             aliases: BTreeMap::new(),
+            wildcards: BTreeMap::new(),
+            resolv_conf: String::new(),
+            hosts: BTreeMap::new(),
+            apart: None,
+            path: Vec::new(),
             server: Vec::new(),
             proxy: Vec::new(),
             environment: BTreeMap::new(),
@@ -102,6 +117,16 @@ impl Default for World {
             present: Vec::new(),
         }
     }
+}
+
+/// What containerd looks names up by. What is not told here is the agent's as well.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Apart {
+    /// Its name servers.
+    pub dns: Option<Vec<dns::Kind>>,
+    /// Its hosts file.
+    pub hosts: Option<BTreeMap<String, Vec<String>>>,
 }
 
 /// Which containerd stands.
@@ -153,11 +178,13 @@ pub struct Server {
     /// The front closes each connection after one answer.
     #[serde(default)]
     pub one_answer: bool,
-    /// The front lets in only those with the scenario's client certificate.
+    /// The front, or a raw server, lets in only those with the scenario's client certificate.
     #[serde(default)]
     pub client: bool,
     /// It has `probe/large:1` with one layer of so many bytes, and nothing else.
     pub large_layer: Option<usize>,
+    /// The only versions of TLS that the front speaks, in nginx's words: `TLSv1`.
+    pub tls: Option<String>,
     /// What a raw server does.
     pub script: Option<raw::Script>,
 }
@@ -311,6 +338,10 @@ impl Scenario {
         }
         let own = scenario.world.containerd == Containerd::Own;
         let world = &scenario.world;
+        let is_apart = world.apart.is_some() || world.path.iter().any(|path| path.whose != path::Whose::All);
+        if !own && is_apart {
+            return Err("apart, and a path of one side alone, need containerd = \"own\"".into());
+        }
         let own_fault = world.disk.is_some() || world.runtime_fault.is_some();
         if !own && (own_fault || !world.present.is_empty() || !world.environment.is_empty()) {
             return Err("disk, runtime_fault, present and environment need containerd = \"own\"".into());
@@ -367,8 +398,21 @@ impl Scenario {
         if on_a_device && !Path::new("/dev/loop-control").exists() {
             return Some("this machine has no loop devices".to_owned());
         }
+        if self.needs_own_network() && !path::is_alone() {
+            return Some("paths are spoilt only in a network of the suite's own".to_owned());
+        }
         let needs_v6 = self.world.server.iter().any(|server| server.v6);
         (needs_v6 && !Path::new("/proc/net/if_inet6").exists()).then(|| "this kernel has no IPv6".to_owned())
+    }
+
+    /// Whether it stands only in a network namespace of the suite's own: elsewhere a path is not to be touched, and an
+    /// address without a route may have one.
+    pub fn needs_own_network(&self) -> bool {
+        let world = &self.world;
+        let unrouted = |meant: &Vec<String>| meant.iter().any(|what| what.starts_with("unrouted"));
+        !world.path.is_empty()
+            || world.names.values().chain(world.hosts.values()).any(unrouted)
+            || world.dns.is_empty()
     }
 
     /// The programs that the world is made of.
@@ -384,6 +428,9 @@ impl Scenario {
             if server.v6 {
                 programs.push("ip");
             }
+        }
+        if !self.world.path.is_empty() {
+            programs.extend(["nft", "ip", "python3"]);
         }
         for proxy in &self.world.proxy {
             programs.extend(proxy.kind.programs());
@@ -409,7 +456,12 @@ impl Server {
     /// Whether an nginx stands in front of the registry.
     pub fn is_fronted(&self) -> bool {
         self.kind == ServerKind::Registry
-            && (!self.route.is_empty() || self.one_answer || self.client || self.addresses > 1 || self.v6)
+            && (!self.route.is_empty()
+                || self.one_answer
+                || self.client
+                || self.tls.is_some()
+                || self.addresses != 1
+                || self.v6)
     }
 }
 

@@ -15,6 +15,7 @@ use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use pullscope_tests::binary::{self, Checked, Pullscope};
 use pullscope_tests::config::{self, Pace};
 use pullscope_tests::scenario::Scenario;
+use pullscope_tests::world::path;
 use pullscope_tests::world::release::Release;
 use pullscope_tests::world::{Bench, World};
 use pullscope_tests::{Fallible, metrics, shape};
@@ -38,6 +39,13 @@ static SKIPPED: AtomicUsize = AtomicUsize::new(0);
 
 fn main() -> ExitCode {
     let mut args = Arguments::from_args();
+    // Routes and firewalls are spoilt in a network of the suite's own, not the machine's.
+    if !args.list
+        && let Err(error) = path::enter()
+    {
+        eprintln!("no network of the suite's own: {error}");
+        return ExitCode::FAILURE;
+    }
     // Scenarios wait more than they work.
     args.test_threads = args.test_threads.or(Some(6));
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));

@@ -1,4 +1,5 @@
-//! Prints what one containerd says of each scenario's fault: rows of the classifier's corpus. `just record-texts`.
+//! Prints what one containerd says of each scenario's fault: rows of the classifier's corpus. `just record-texts`. With
+//! an argument, only of the scenarios whose names begin with it.
 
 use std::fs;
 use std::path::Path;
@@ -6,18 +7,24 @@ use std::path::Path;
 use pullscope_tests::lab::crew;
 use pullscope_tests::record::{is_recorded, record};
 use pullscope_tests::scenario::Scenario;
-use pullscope_tests::world::Bench;
+use pullscope_tests::world::{Bench, path};
 use pullscope_tests::{Fallible, Fault};
 
 /// How many worlds stand at a time: they wait more than they work.
 const WORLDS: usize = 5;
 
 fn main() -> Fallible<()> {
+    path::enter()?;
+    let begins = std::env::args().nth(1).unwrap_or_default();
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
     let mut files = Vec::new();
     for entry in fs::read_dir(dir)? {
         let path = entry?.path();
-        if path.extension().is_some_and(|ext| ext == "toml") && is_recorded(&Scenario::read(&path)?) {
+        let name = path.file_stem().unwrap_or_default().to_string_lossy();
+        if name.starts_with(&begins)
+            && path.extension().is_some_and(|ext| ext == "toml")
+            && is_recorded(&Scenario::read(&path)?)
+        {
             files.push(path);
         }
     }

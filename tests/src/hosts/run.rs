@@ -19,7 +19,7 @@ use super::stand::{Ground, Layout, Outcome, Stand, repository, resolv_conf, trus
 use super::told::{Object, Recording};
 use crate::Fallible;
 use crate::binary::{self, Pullscope};
-use crate::world::containerd::{self, Containerd, Plan, Registry};
+use crate::world::containerd::{self, Apart, Containerd, Plan, Registry};
 use crate::world::cri::{Cri, Pulled};
 use crate::world::dns;
 use crate::world::image::Digests;
@@ -144,8 +144,13 @@ impl<'a> Run<'a> {
         fs::write(&file, yaml)?;
         let before = self.log.connections();
         let path = binary::find()?;
-        let pullscope =
-            Pullscope { path: &path, roots: &self.stand.roots, variables: Vec::new(), user: None };
+        let pullscope = Pullscope {
+            path: &path,
+            roots: &self.stand.roots,
+            hosts: None,
+            variables: Vec::new(),
+            user: None,
+        };
         let out = pullscope.run(&["check", "--config", &file.to_string_lossy(), "--output", "json"])?;
         let report: Value = serde_json::from_slice(&out.stdout)
             .map_err(|e| format!("check printed no JSON ({e}): {}", String::from_utf8_lossy(&out.stderr)))?;
@@ -185,6 +190,7 @@ impl<'a> Run<'a> {
             registry: Registry::Lines(&lines),
             resolv_conf: &resolv_conf,
             environment: &trusting(&self.stand.roots),
+            apart: Apart::default(),
         })?;
         Ok((containerd, server))
     }

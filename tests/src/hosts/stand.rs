@@ -14,7 +14,7 @@ use super::run::Run;
 use super::told::Recording;
 use crate::Fallible;
 use crate::world::address::Block;
-use crate::world::containerd::{Containerd, Plan, Registry};
+use crate::world::containerd::{Apart, Containerd, Plan, Registry};
 use crate::world::dns::{self, Zone};
 use crate::world::image::{self, Digests};
 use crate::world::process::Process;
@@ -139,6 +139,7 @@ impl Stand {
             registry: Registry::Certs(&home.join("certs.d")),
             resolv_conf: &resolv_conf,
             environment: &trusting(roots),
+            apart: Apart::default(),
         })?;
         let (home, roots) = (home.to_owned(), roots.to_owned());
         Ok(Stand { release: release.clone(), containerd, home, roots, layouts, _dns })

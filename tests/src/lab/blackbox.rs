@@ -72,9 +72,11 @@ fn light(answers: &[bool]) -> Light {
 }
 
 fn start(world: &World, home: &Path, listen: SocketAddr) -> Fallible<Process> {
+    let hosts = world.hosts().map(|file| format!("mount --bind {} /etc/hosts && ", file.display()));
     let script = format!(
-        "mount --bind {} /etc/resolv.conf && exec {PROGRAM} --config.file={}/blackbox.yml \
+        "{}mount --bind {} /etc/resolv.conf && exec {PROGRAM} --config.file={}/blackbox.yml \
          --web.listen-address={listen} --log.level=debug",
+        hosts.unwrap_or_default(),
         world.resolv_conf().display(),
         home.display(),
     );

@@ -13,7 +13,7 @@ use super::{blackbox, oracle};
 use crate::binary::{Checked, Pullscope};
 use crate::config::Pace;
 use crate::scenario::{self, Scenario};
-use crate::world::containerd::{Containerd, Plan, Registry};
+use crate::world::containerd::{Apart, Containerd, Plan, Registry};
 use crate::world::cri::{Cri, Pulled};
 use crate::world::release::{Release, Version};
 use crate::world::{Bench, World};
@@ -179,6 +179,7 @@ fn beside(scenario: &Scenario, world: &World, release: &Release) -> Fallible<Con
         registry: Registry::Certs(&world.certs()),
         resolv_conf: &world.resolv_conf(),
         environment: &environment,
+        apart: Apart { hosts: world.hosts().as_deref(), group: None },
     })
 }
 

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use tempfile::TempDir;
 
 use super::address::Block;
-use super::containerd::{Containerd, Plan, Registry};
+use super::containerd::{Apart, Containerd, Plan, Registry};
 use super::release::Release;
 use super::{process, registry};
 use crate::Fallible;
@@ -37,6 +37,7 @@ impl Bench {
                 registry: Registry::Certs(&certs),
                 resolv_conf: &resolv_conf,
                 environment: &[],
+                apart: Apart::default(),
             };
             bench.idle = Some(Containerd::start(&plan)?);
         }

@@ -66,6 +66,17 @@ pub struct Plan<'a> {
     pub resolv_conf: &'a Path,
     /// These variables in its environment.
     pub environment: &'a [(String, String)],
+    /// What else it has to itself.
+    pub apart: Apart<'a>,
+}
+
+/// What a containerd has to itself.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Apart<'a> {
+    /// Its hosts file; none: the machine's.
+    pub hosts: Option<&'a Path>,
+    /// The group that it runs as, so that a firewall can tell its packets; none: root.
+    pub group: Option<u32>,
 }
 
 /// What is waited for.
@@ -101,8 +112,13 @@ impl Containerd {
         let home = plan.home;
         fs::create_dir_all(home)?;
         fs::write(home.join("config.toml"), edit(configuration(plan)))?;
+        let hosts = plan.apart.hosts;
+        let hosts =
+            hosts.map_or(String::new(), |file| format!("mount --bind {} /etc/hosts && ", file.display()));
+        let group = plan.apart.group;
+        let group = group.map_or(String::new(), |id| format!("setpriv --regid {id} --clear-groups -- "));
         let script = format!(
-            "mount --bind {} /etc/resolv.conf && exec {} --config {}",
+            "mount --bind {} /etc/resolv.conf && {hosts}exec {group}{} --config {}",
             plan.resolv_conf.display(),
             plan.release.program.display(),
             home.join("config.toml").display()

@@ -10,7 +10,8 @@ use pullscope::model::text;
 use tempfile::TempDir;
 
 use self::address::{Block, V6};
-use self::containerd::{Containerd, Fault, Impostor, Plan, Registry, Wait};
+use self::containerd::{Apart, Containerd, Fault, Impostor, Plan, Registry, Wait};
+use self::path::{Fault as PathFault, Link, Path as Spoilt, Whose};
 use self::process::Process;
 use self::raw::Blackhole;
 use self::release::Release;
@@ -28,6 +29,7 @@ pub mod disk;
 pub mod dns;
 pub mod image;
 pub mod nginx;
+pub mod path;
 pub mod process;
 pub mod proxy;
 pub mod raw;
@@ -46,6 +48,8 @@ pub struct World {
     servers: Vec<Running>,
     name_servers: Vec<dns::Server>,
     _blackholes: Vec<Blackhole>,
+    _links: Vec<Link>,
+    _path: Spoilt,
     _mount: Option<disk::Mount>,
     _v6: Vec<V6>,
     /// The addresses of each host, of `refused` and `blackhole`, and of the name servers as `dns`.
@@ -92,6 +96,8 @@ impl World {
             servers: Vec::new(),
             name_servers: Vec::new(),
             _blackholes: Vec::new(),
+            _links: Vec::new(),
+            _path: Spoilt::default(),
             _mount: None,
             _v6: Vec::new(),
             addresses: BTreeMap::new(),
@@ -105,7 +111,7 @@ impl World {
         }
         world.authority.issue_client("client")?;
         for server in &spec.server {
-            world.start_server(server, bench)?;
+            world.start_server(server, spec, bench)?;
         }
         for proxy in &spec.proxy {
             let ip = world.free_address();
@@ -114,6 +120,7 @@ impl World {
         world.start_dns(spec)?;
         world.start_proxies(spec)?;
         world.start_containerd(scenario, bench, release)?;
+        world.spoil_path(spec)?;
         Ok(world)
     }
 
@@ -210,7 +217,20 @@ impl World {
         filled
     }
 
-    fn start_server(&mut self, spec: &scenario::Server, bench: &Bench) -> Fallible<()> {
+    fn start_server(
+        &mut self,
+        spec: &scenario::Server,
+        world: &scenario::World,
+        bench: &Bench,
+    ) -> Fallible<()> {
+        let slow = world.path.iter().find(|path| path.fault == PathFault::Delay && path.host == spec.host);
+        if let Some(path) = slow {
+            let link = Link::lay(&self.block, path.seconds.ok_or("how many seconds?")?, self.dir.path())?;
+            let (near, far) = (link.near.into(), link.far.into());
+            self._links.push(link);
+            self.addresses.entry(spec.host.clone()).or_default().push(far);
+            return self.serve(spec, &[near], bench);
+        }
         let mut ips: Vec<IpAddr> = (0..spec.addresses).map(|_| self.free_address()).collect();
         if spec.v6 {
             let v6 = self.block.next_v6()?;
@@ -218,6 +238,11 @@ impl World {
             self._v6.push(v6);
         }
         self.addresses.entry(spec.host.clone()).or_default().extend(&ips);
+        self.serve(spec, &ips, bench)
+    }
+
+    /// Starts what a server is, at its addresses.
+    fn serve(&mut self, spec: &scenario::Server, ips: &[IpAddr], bench: &Bench) -> Fallible<()> {
         let listen: Vec<_> = ips.iter().map(|&ip| SocketAddr::new(ip, spec.port)).collect();
         let certificate = match spec.kind {
             ServerKind::Refused | ServerKind::Blackhole => tls::Certificate::None,
@@ -232,10 +257,15 @@ impl World {
                 }
             }
             ServerKind::Raw => {
+                let clients = self.authority.trusted();
+                let config = |id: &Identity| match spec.client {
+                    true => id.server_config_for(&clients),
+                    false => id.server_config(),
+                };
                 let script =
                     spec.script.ok_or_else(|| format!("{}: a raw server without script", spec.host))?;
                 for &address in &listen {
-                    let tls = identity.as_ref().map(Identity::server_config).transpose()?;
+                    let tls = identity.as_ref().map(config).transpose()?;
                     let server = raw::Server::start(address, script, tls)?;
                     self.servers.push(Running::Scripted { _server: server });
                 }
@@ -304,6 +334,7 @@ impl World {
             routes: &spec.route,
             one_answer: spec.one_answer,
             clients: spec.client.then_some(&clients),
+            versions: spec.tls.as_deref(),
             token: &token,
         };
         let process = nginx::start(&format!("nginx-{}", spec.host), self.dir.path(), &site)?;
@@ -313,26 +344,71 @@ impl World {
 
     fn start_dns(&mut self, spec: &scenario::World) -> Fallible<()> {
         let mut names = self.addresses.clone();
-        for (name, meant) in &spec.names {
-            let mut ips = Vec::new();
-            for what in meant {
-                if !self.addresses.contains_key(what) {
-                    self.add_dead(what)?;
-                }
-                ips.extend(&self.addresses[what]);
-            }
-            names.insert(name.clone(), ips);
+        names.extend(self.meant(&spec.names)?);
+        let mut wildcards = BTreeMap::new();
+        for (domain, what) in &spec.wildcards {
+            let ips = self.addresses_of(what)?;
+            wildcards.insert(domain.clone(), *ips.first().ok_or("a wildcard without an address")?);
         }
-        let zone = dns::Zone { names, aliases: spec.aliases.clone() };
-        // Two tries of a second: what a scenario waits for in vain it waits for in containerd, too.
-        let mut resolv_conf = "options timeout:1 attempts:1\n".to_owned();
-        for &kind in &spec.dns {
+        let zone = dns::Zone { names, aliases: spec.aliases.clone(), wildcards };
+        let servers = self.start_name_servers(&spec.dns, &zone)?;
+        self.addresses.entry("dns".to_owned()).or_default().extend(&servers);
+        fs::write(self.resolv_conf(), resolv_conf(&servers, &spec.resolv_conf))?;
+        if !spec.hosts.is_empty() {
+            fs::write(self.dir().join("hosts"), hosts_file(&self.meant(&spec.hosts)?))?;
+        }
+        let Some(apart) = &spec.apart else { return Ok(()) };
+        if let Some(kinds) = &apart.dns {
+            let servers = self.start_name_servers(kinds, &zone)?;
+            fs::write(self.dir().join(RESOLV_CONF_APART), resolv_conf(&servers, &spec.resolv_conf))?;
+        }
+        if let Some(hosts) = &apart.hosts {
+            fs::write(self.dir().join(HOSTS_APART), hosts_file(&self.meant(hosts)?))?;
+        }
+        Ok(())
+    }
+
+    fn start_name_servers(&mut self, kinds: &[dns::Kind], zone: &dns::Zone) -> Fallible<Vec<IpAddr>> {
+        let mut addresses = Vec::new();
+        for &kind in kinds {
             let address = self.block.next();
-            self.name_servers.push(dns::Server::start(kind, address, &zone, self.dir.path())?);
-            resolv_conf.push_str(&format!("nameserver {address}\n"));
-            self.addresses.entry("dns".to_owned()).or_default().push(address.into());
+            self.name_servers.push(dns::Server::start(kind, address, zone, self.dir.path())?);
+            addresses.push(address.into());
         }
-        Ok(fs::write(self.resolv_conf(), resolv_conf)?)
+        Ok(addresses)
+    }
+
+    /// The addresses that are meant by names of hosts.
+    fn meant(&mut self, names: &BTreeMap<String, Vec<String>>) -> Fallible<BTreeMap<String, Vec<IpAddr>>> {
+        let mut meant = BTreeMap::new();
+        for (name, hosts) in names {
+            let mut ips = Vec::new();
+            for what in hosts {
+                ips.extend(self.addresses_of(what)?);
+            }
+            meant.insert(name.clone(), ips);
+        }
+        Ok(meant)
+    }
+
+    fn addresses_of(&mut self, what: &str) -> Fallible<Vec<IpAddr>> {
+        if !self.addresses.contains_key(what) {
+            self.add_dead(what)?;
+        }
+        Ok(self.addresses[what].clone())
+    }
+
+    /// The node's hosts file, where the scenario has one.
+    pub fn hosts(&self) -> Option<PathBuf> {
+        Some(self.dir().join("hosts")).filter(|file| file.is_file())
+    }
+
+    /// Puts the faults of the path in force.
+    fn spoil_path(&mut self, spec: &scenario::World) -> Fallible<()> {
+        let name = format!("pullscope-{}", self.free_address()).replace('.', "-");
+        let addresses = |host: &str| self.addresses.get(host).cloned().unwrap_or_default();
+        self._path = Spoilt::lay(&spec.path, &name, addresses)?;
+        Ok(())
     }
 
     /// Starts the proxies, at the addresses that the name servers tell already.
@@ -362,9 +438,12 @@ impl World {
 
     /// Makes an address where nothing answers.
     fn add_dead(&mut self, what: &str) -> Fallible<()> {
-        let ip = self.free_address();
+        let mut ip = self.free_address();
         match what {
             "refused" => {}
+            // Of the blocks for documentation (RFC 5737, RFC 3849): the suite's own network has no route there.
+            "unrouted" => ip = [192, 0, 2, 1].into(),
+            "unrouted_v6" => ip = [0x2001, 0xdb8, 0, 0, 0, 0, 0, 1].into(),
             "blackhole" => self._blackholes.push(Blackhole::dig(SocketAddr::new(ip, 443))?),
             _ => return Err(format!("no server of the scenario is called {what:?}").into()),
         }
@@ -418,7 +497,10 @@ impl World {
                 let environment: Vec<_> =
                     spec.environment.iter().map(|(name, text)| (name.clone(), self.variable(text))).collect();
                 let release = release.cloned().map_or_else(Release::installed, Ok)?;
-                let (certs, resolv_conf) = (self.certs(), self.resolv_conf());
+                let apart = |name: &str| Some(self.dir().join(name)).filter(|file| file.is_file());
+                let resolv_conf = apart(RESOLV_CONF_APART).unwrap_or_else(|| self.resolv_conf());
+                let hosts = apart(HOSTS_APART).or_else(|| self.hosts());
+                let certs = self.certs();
                 let plan = Plan {
                     release: &release,
                     home: &home,
@@ -426,6 +508,10 @@ impl World {
                     registry: Registry::Certs(&certs),
                     resolv_conf: &resolv_conf,
                     environment: &environment,
+                    apart: Apart {
+                        hosts: hosts.as_deref(),
+                        group: spec.path.iter().any(|path| path.whose != Whose::All).then_some(path::GROUP),
+                    },
                 };
                 let fault = spec.runtime_fault;
                 let edit = |configuration| containerd::broken(fault, configuration, &plan);
@@ -466,4 +552,19 @@ impl World {
             met.map(|()| ended)
         })
     }
+}
+
+/// The resolv.conf and the hosts file that only containerd has.
+const RESOLV_CONF_APART: &str = "resolv.conf.containerd";
+const HOSTS_APART: &str = "hosts.containerd";
+
+/// Two tries of a second: what a scenario waits for in vain it waits for in containerd, too.
+fn resolv_conf(servers: &[IpAddr], more: &str) -> String {
+    let servers: String = servers.iter().map(|address| format!("nameserver {address}\n")).collect();
+    format!("options timeout:1 attempts:1\n{servers}{more}\n")
+}
+
+fn hosts_file(names: &BTreeMap<String, Vec<IpAddr>>) -> String {
+    let lines = names.iter().flat_map(|(name, ips)| ips.iter().map(move |ip| format!("{ip} {name}\n")));
+    format!("127.0.0.1 localhost\n{}", lines.collect::<String>())
 }

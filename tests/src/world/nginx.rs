@@ -34,6 +34,9 @@ pub struct Route {
     /// The body, or for 3xx the address to go to.
     #[serde(default)]
     pub body: String,
+    /// So many thousand bytes more in the header.
+    #[serde(default)]
+    pub padding: usize,
     /// Answer with a signed token.
     #[serde(default)]
     pub token: bool,
@@ -71,6 +74,8 @@ pub struct Site<'a> {
     pub one_answer: bool,
     /// Let in only those with a certificate under these roots (PEM).
     pub clients: Option<&'a Path>,
+    /// The only versions of TLS that it speaks, in its own words.
+    pub versions: Option<&'a str>,
     /// What a token service says.
     pub token: &'a str,
 }
@@ -111,6 +116,10 @@ fn configuration(home: &Path, site: &Site<'_>) -> Fallible<String> {
     if let Some(id) = site.identity {
         writeln!(conf, "ssl_certificate {}; ssl_certificate_key {};", id.chain.display(), id.key.display())?;
     }
+    if let Some(versions) = site.versions {
+        // OpenSSL 3 has the old versions at its lowest level of security only.
+        writeln!(conf, "ssl_protocols {versions}; ssl_ciphers ALL:@SECLEVEL=0;")?;
+    }
     if let Some(roots) = site.clients {
         writeln!(conf, "ssl_client_certificate {}; ssl_verify_client on;", roots.display())?;
     }
@@ -146,6 +155,7 @@ fn location(n: usize, route: &Route, site: &Site<'_>, home: &Path) -> Fallible<S
             write!(headers, "add_header {name} {} always; ", quoted(value)?)?;
         }
     }
+    headers += &format!("add_header X-Padding {} always; ", "a".repeat(1000)).repeat(route.padding);
     let place = filled(&route.location).replace("@body@", &digest);
     let mut block = format!("location {place} {{\n{own_type}");
     if route.password {

@@ -23,6 +23,8 @@ pub enum Script {
     SilentHandshake,
     /// Accepts, reads a little, and resets the connection.
     Reset,
+    /// Resets the connection as soon as the hello asks for a name under `test` (SNI), and shakes hands with others.
+    ResetOnName,
     /// Reads the request and never answers.
     SilentAnswer,
     /// Answers with bytes that are no HTTP.
@@ -101,6 +103,7 @@ fn serve(stream: TcpStream, script: Script, tls: Option<Arc<ServerConfig>>, stop
     match script {
         Script::SilentHandshake => wait(stream, stop),
         Script::Reset => reset(stream),
+        Script::ResetOnName if asks_for_name(&stream, stop) => reset(stream),
         _ => match tls.map(ServerConnection::new) {
             Some(Ok(connection)) => answer(StreamOwned::new(connection, stream), script, stop),
             Some(Err(_)) => {}
@@ -127,6 +130,29 @@ fn wait(mut stream: impl Read, stop: &AtomicBool) {
 fn reset(mut stream: TcpStream) {
     let _ = stream.read(&mut [0]);
     let _ = sockopt::set_socket_linger(&stream, Some(Duration::ZERO));
+}
+
+/// Whether the TLS hello has a name under `test`, as a firewall would look for it: without taking the bytes away.
+fn asks_for_name(stream: &TcpStream, stop: &AtomicBool) -> bool {
+    let began = Instant::now();
+    let mut hello = vec![0; 16_384];
+    while !stop.load(Ordering::Relaxed) && began.elapsed() < STAMINA {
+        let len = match stream.peek(&mut hello) {
+            Ok(0) => return false,
+            Ok(len) => len,
+            Err(error) if is_slow(&error) => continue,
+            Err(_) => return false,
+        };
+        if hello[..len].windows(5).any(|five| five == b".test") {
+            return true;
+        }
+        // The record's header tells how long it is (RFC 8446 section 5.1).
+        if len >= 5 && len >= 5 + usize::from(u16::from_be_bytes([hello[3], hello[4]])) {
+            return false;
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+    false
 }
 
 fn answer(mut stream: impl Read + Write, script: Script, stop: &AtomicBool) {
@@ -172,7 +198,9 @@ fn answer(mut stream: impl Read + Write, script: Script, stop: &AtomicBool) {
         Script::StalledLayer | Script::DrippingLayer | Script::ChunkedCutLayer | Script::OldLayer => {
             give_layer(stream, script, stop);
         }
-        Script::SilentAnswer | Script::SilentHandshake | Script::Reset => wait(stream, stop),
+        Script::SilentAnswer | Script::SilentHandshake | Script::Reset | Script::ResetOnName => {
+            wait(stream, stop);
+        }
     }
 }
 

@@ -47,6 +47,8 @@ pub enum Certificate {
     Wildcard,
     /// The leaf is signed by a trusted root that says CA:FALSE.
     CaFalseRoot,
+    /// The root is in the node's own trust store, and not among those that a registry is given.
+    System,
 }
 
 /// A server's certificate chain and key, in files.
@@ -92,6 +94,7 @@ impl Identity {
 pub struct Authority {
     dir: PathBuf,
     root: Issuer<'static, KeyPair>,
+    system: String,
     trusted: Vec<String>,
 }
 
@@ -100,8 +103,7 @@ impl Authority {
     pub fn new(dir: &Path) -> Fallible<Authority> {
         let (root, pem) = authority("pullscope test root", None, Days::year())?;
         let (_, stranger) = authority("some public root", None, Days::year())?;
-        fs::write(dir.join("system.pem"), stranger)?;
-        let made = Authority { dir: dir.to_owned(), root, trusted: vec![pem] };
+        let made = Authority { dir: dir.to_owned(), root, system: stranger, trusted: vec![pem] };
         made.write_trusted()?;
         Ok(made)
     }
@@ -111,7 +113,7 @@ impl Authority {
         self.dir.join("ca.pem")
     }
 
-    /// A file that stands for the node's own trust store: not empty, and without the scenario's root.
+    /// A file that stands for the node's own trust store (PEM): not empty, and without the scenario's root.
     pub fn system(&self) -> PathBuf {
         self.dir.join("system.pem")
     }
@@ -120,7 +122,7 @@ impl Authority {
     pub fn issue(&mut self, host: &str, fault: Certificate) -> Fallible<Option<Identity>> {
         use Certificate::{
             CaFalseRoot, Expired, ExpiredIntermediate, Expiring, Good, NoIntermediate, NotYetValid,
-            OtherName, SelfSigned, Untrusted, Wildcard,
+            OtherName, SelfSigned, System, Untrusted, Wildcard,
         };
         let days = match fault {
             Expired => Days(-30, -1),
@@ -155,6 +157,11 @@ impl Authority {
                 let (middle, pem) = authority("its intermediate", Some(&stranger), Days::year())?;
                 leaf.signed_by(&key, &middle)?.pem() + &pem
             }
+            System => {
+                let (inspector, pem) = authority("a corporate inspection root", None, Days::year())?;
+                self.system += &pem;
+                leaf.signed_by(&key, &inspector)?.pem()
+            }
             Good | Expired | Expiring | NotYetValid | OtherName | Wildcard | NoIntermediate
             | ExpiredIntermediate => {
                 let days = if fault == ExpiredIntermediate { Days(-30, -1) } else { Days::year() };
@@ -188,6 +195,7 @@ impl Authority {
     }
 
     fn write_trusted(&self) -> Fallible<()> {
+        fs::write(self.system(), &self.system)?;
         Ok(fs::write(self.trusted(), self.trusted.concat())?)
     }
 }

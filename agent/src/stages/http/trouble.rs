@@ -30,7 +30,13 @@ pub fn finding(error: &(dyn Error + 'static), doing: &str, place: &str) -> Findi
         return found.0.clone();
     }
     let own = chain.last().map(|e| e.to_string()).unwrap_or_default();
-    Finding::new(cause(&chain), format!("{doing} failed: {own}")).at(place)
+    let finding = Finding::new(cause(&chain), format!("{doing} failed: {own}")).at(place);
+    // Some of what TLS says has advice of its own: a client certificate is no password.
+    let tls = chain.iter().rev().find_map(|error| error.downcast_ref::<rustls::Error>());
+    match tls.and_then(|error| tls::finding(error).hint) {
+        Some(hint) => finding.hint(hint),
+        None => finding,
+    }
 }
 
 /// The cause of a chain: the deepest layer that explains itself.
@@ -107,6 +113,14 @@ mod tests {
         assert_eq!(found.cause, expect);
         assert!(found.text.contains("peer sent no certificates"), "{}", found.text);
         assert_eq!(found.place, "host");
+    }
+
+    #[test]
+    fn a_demand_for_a_client_certificate_keeps_its_advice() {
+        let alert = rustls::Error::AlertReceived(rustls::AlertDescription::CertificateRequired);
+        let found = finding(&io::Error::new(io::ErrorKind::InvalidData, alert), "GET x", "host");
+        assert!(found.hint.unwrap().contains("client certificate"));
+        assert!(found.text.ends_with("CertificateRequired"), "{}", found.text);
     }
 
     #[test]

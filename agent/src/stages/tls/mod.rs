@@ -14,7 +14,7 @@ mod tests;
 mod truth;
 
 use std::sync::{Arc, LazyLock};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 use std::{fmt, io};
 
 use rustls::client::Resumption;
@@ -24,14 +24,15 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::sign::CertifiedKey;
 use rustls::{CipherSuite, ClientConfig, ProtocolVersion};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use self::verifier::{AskedForCertificate, Enforcer, Recorder};
-use super::{Checked, Pass, Seen, Stop};
+use super::{Checked, Pass, Seen, Stop, silent};
 use crate::classify;
 use crate::classify::tls::{Judgement, Roots, judge};
-use crate::model::{Finding, Reading};
+use crate::model::{Finding, Reading, Stage};
 
 /// The cryptography of every handshake, made once: ring's, with the curve that Go has more, and AES-128 before AES-256,
 /// as Go prefers them (crypto/tls, `defaultCipherSuitesTLS13`); it is the cheaper one, too.
@@ -48,6 +49,10 @@ static PROVIDER: LazyLock<Arc<CryptoProvider>> = LazyLock::new(|| {
     });
     Arc::new(provider)
 });
+
+/// How long containerd gives a handshake, whatever this agent is told to wait (`TLSHandshakeTimeout` of its transport;
+/// 1.6 to 2.1).
+const LONGEST: Duration = Duration::from_secs(10);
 
 /// What handshakes with a registry go by: whom its certificate must lead to, and what it is shown. Cheap to clone and to
 /// add to: the certificates are shared. The default trusts nobody.
@@ -154,7 +159,7 @@ impl fmt::Debug for Identity {
 }
 
 /// Shakes hands with `name` (a host or an address) on `stream`, and judges the chain at the time `now`. The caller
-/// fences the time.
+/// fences the time, if it is to be shorter than containerd's.
 ///
 /// # Errors
 /// Failed where containerd would fail, with the earliest expiry read all the same; undecided where Go can check what
@@ -174,7 +179,9 @@ pub async fn handshake<S: AsyncRead + AsyncWrite + Unpin>(
     let recorder = Arc::new(Recorder::default());
     let asked = Arc::new(AskedForCertificate::showing(trust.identity.clone()));
     let connector = TlsConnector::from(Arc::new(config(recorder.clone(), asked.clone())));
-    let result = connector.connect(server, stream).await;
+    let Ok(result) = timeout(LONGEST, connector.connect(server, stream)).await else {
+        return Err(silent(Stage::Tls, name, LONGEST));
+    };
 
     let judgement = recorder.chain().map(|chain| judge(chain, &trust.roots, name, now));
     let version = result.as_ref().ok().and_then(|stream| stream.get_ref().1.protocol_version());

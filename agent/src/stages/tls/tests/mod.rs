@@ -262,6 +262,17 @@ async fn a_server_that_never_answers_is_left_to_the_callers_fence() {
     assert!(tokio::time::timeout(Duration::from_millis(200), shaking).await.is_err());
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_handshake_gets_no_longer_than_containerd_gives_it() {
+    let (stream, _other_end) = tokio::io::duplex(65_536);
+    let Err(Stop::Failed(finding, _)) = handshake(stream, HOST, &Trust::default(), SystemTime::now()).await
+    else {
+        panic!("not a failure");
+    };
+    assert_eq!(finding.cause.label(), "tls_timeout");
+    assert!(finding.text.contains("no answer within 10.0 s"), "{}", finding.text);
+}
+
 #[tokio::test]
 async fn a_server_of_tls_1_0_is_told() {
     let server =
