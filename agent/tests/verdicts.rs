@@ -1,126 +1,15 @@
 //! Evidence in, verdict out: the judge's rules and the ledger's memory, through the ledger's front door.
 
-use std::time::{Duration, SystemTime};
+#[allow(dead_code, reason = "each of the tests uses its part of the book")]
+mod book;
 
+use std::time::Duration;
+
+use book::{Book, at, endpoint, failed, name, passed, step, undecided, warned, worded};
 use pullscope::ledger::{Ledger, Policy, Watched};
 use pullscope::model::{
-    Cause, Evidence, Fact, Finding, Lane, Moment, Outcome, PullOutcome, PullReport, RegistryHost,
-    RegistryName, Role, Stage, Status, Step, Subject,
+    Cause, Fact, Finding, Lane, Outcome, PullOutcome, RegistryHost, Role, Stage, Status, Step, Subject,
 };
-
-const INTERVAL: Duration = Duration::from_secs(60);
-
-fn at(seconds: u64) -> Moment {
-    let since_start = Duration::from_secs(seconds);
-    Moment { wall: SystemTime::UNIX_EPOCH + since_start, since_start }
-}
-
-fn step(stage: Stage, outcome: Outcome) -> Step {
-    Step { stage, outcome, took: Duration::ZERO, detail: String::new(), readings: Vec::new(), fact: None }
-}
-
-fn failed(stage: Stage, cause: Cause) -> Step {
-    step(stage, Outcome::Failed(Finding::new(cause, format!("{} went wrong", stage.label())).at("there")))
-}
-
-fn warned(stage: Stage, cause: Cause) -> Step {
-    step(stage, Outcome::Warned(Finding::new(cause, format!("{} is odd", stage.label()))))
-}
-
-fn passed(stage: Stage) -> Step {
-    step(stage, Outcome::Passed)
-}
-
-fn undecided(stage: Stage) -> Step {
-    step(stage, Outcome::Undecided("no permission".into()))
-}
-
-fn name(registry: &str) -> RegistryName {
-    RegistryName::new(registry)
-}
-
-fn endpoint(registry: &str, host: &str, role: Role) -> Subject {
-    Subject::Endpoint { registry: name(registry), url: format!("https://{host}"), role }
-}
-
-/// A ledger with the agent's or with `check`'s policy, and short words to feed it.
-struct Book(Ledger);
-
-impl Book {
-    fn new(policy: Policy, registries: &[&str]) -> Book {
-        let watched = registries
-            .iter()
-            .map(|r| Watched {
-                registry: name(r),
-                hosts: vec![RegistryHost::new(format!("https://{r}"), Role::Registry)],
-            })
-            .collect();
-        Book(Ledger::new(policy, watched))
-    }
-
-    fn agent(registries: &[&str]) -> Book {
-        Book::new(Policy::agent(INTERVAL, INTERVAL * 30), registries)
-    }
-
-    fn check(registries: &[&str]) -> Book {
-        Book::new(Policy::ONCE, registries)
-    }
-
-    fn record(mut self, subject: Subject, lane: Lane, seconds: u64, steps: Vec<Step>) -> Book {
-        self.0.record(Evidence { subject, lane, at: at(seconds), steps });
-        self
-    }
-
-    fn wire(self, registry: &str, seconds: u64, steps: Vec<Step>) -> Book {
-        self.record(endpoint(registry, registry, Role::Registry), Lane::Wire, seconds, steps)
-    }
-
-    /// A wire lane that walks well to its end.
-    fn well(self, registry: &str, seconds: u64) -> Book {
-        self.wire(registry, seconds, vec![passed(Stage::Dns), passed(Stage::Tcp), passed(Stage::Manifest)])
-    }
-
-    fn pull(self, registry: &str, seconds: u64, mut step: Step) -> Book {
-        let outcome = match step.outcome {
-            Outcome::Failed(_) => PullOutcome::Failed,
-            Outcome::Undecided(_) => PullOutcome::Present,
-            _ => PullOutcome::Pulled,
-        };
-        step.fact = Some(Fact::Pull(PullReport {
-            image: format!("{registry}/app:1"),
-            via: "cri",
-            outcome,
-            bytes: 1000,
-            took: Duration::from_secs(2),
-            phases: Vec::new(),
-            message: String::new(),
-        }));
-        self.record(Subject::Registry(name(registry)), Lane::Pull, seconds, vec![step])
-    }
-
-    fn node(self, seconds: u64, steps: Vec<Step>) -> Book {
-        self.record(Subject::Node, Lane::Node, seconds, steps)
-    }
-
-    /// Status and cause of a registry at a time, as `failing network/dns_failure@dns`.
-    fn says(&self, registry: &str, seconds: u64) -> String {
-        let view = self.0.view(at(seconds));
-        let found = view.registries.iter().find(|r| r.registry.as_str() == registry).expect("it is watched");
-        worded(found.status, found.verdict.as_ref())
-    }
-
-    fn node_says(&self, seconds: u64) -> String {
-        let view = self.0.view(at(seconds));
-        worded(view.status, view.verdict.as_ref())
-    }
-}
-
-fn worded(status: Status, verdict: Option<&pullscope::model::Verdict>) -> String {
-    match verdict {
-        None => status.label().to_owned(),
-        Some(v) => format!("{} {}@{}", status.label(), v.cause, v.stage.label()),
-    }
-}
 
 #[test]
 fn nothing_seen_is_unknown() {
@@ -170,7 +59,13 @@ fn the_trouble_is_dated_by_its_first_round() {
 fn a_warning_degrades() {
     let book = Book::agent(&["a.test"]).wire("a.test", 0, vec![warned(Stage::Tcp, Cause::ConnectTimeout)]);
     assert_eq!(book.says("a.test", 1), "degraded network/connect_timeout@tcp");
-    assert_eq!(book.well("a.test", 60).says("a.test", 61), "healthy");
+    let book = book.well("a.test", 60);
+    assert_eq!(
+        book.says("a.test", 61),
+        "degraded network/connect_timeout@tcp",
+        "one good round is no recovery"
+    );
+    assert_eq!(book.well("a.test", 120).says("a.test", 121), "healthy");
 }
 
 #[test]

@@ -3,7 +3,8 @@
 use crate::model::{Finding, Moment, Stage, Status, Step, Verdict, text};
 
 use super::fallback::{self, Next};
-use super::settle::{LaneView, Level, Said, Trouble};
+use super::history::Recent;
+use super::settle::{Level, Said, Trouble, Warning};
 
 /// What is found of one registry.
 pub(super) struct Found {
@@ -30,7 +31,12 @@ pub(super) struct Concern<'a> {
 impl Concern<'_> {
     pub(super) fn verdict(&self) -> Verdict {
         let next = self.next.map(fallback::words).unwrap_or_default();
-        verdict(self.step.stage, self.finding, self.since, &format!("{}{next}", self.mirror()))
+        self.verdict_with(&next)
+    }
+
+    /// The verdict where something else follows from it.
+    pub(super) fn verdict_with(&self, tail: &str) -> Verdict {
+        verdict(self.step.stage, self.finding, self.since, &format!("{}{tail}", self.mirror()))
     }
 
     /// Which mirror it is about, where the finding has but its address.
@@ -57,11 +63,7 @@ impl Found {
     }
 
     pub(super) fn down(trouble: &Trouble<'_>, tail: &str) -> Found {
-        let seen = match (trouble.level, trouble.recovering) {
-            (_, true) => " (the last round was good; one more and it is over)",
-            (Level::Suspected, false) => " (seen in one round, not confirmed yet)",
-            _ => "",
-        };
+        let seen = course(trouble);
         let verdict = verdict(trouble.step.stage, trouble.finding, trouble.since, &format!("{tail}{seen}"));
         let is_confirmed = trouble.level == Level::Confirmed;
         Found { status: status_at(trouble.level), verdict: Some(verdict), is_confirmed }
@@ -90,25 +92,38 @@ pub(super) fn verdict(stage: Stage, finding: &Finding, since: Moment, tail: &str
     }
 }
 
+/// How sure the trouble is, and how steady, in words.
+fn course(trouble: &Trouble<'_>) -> String {
+    let Recent { rounds, failed, .. } = trouble.recent;
+    let good = match trouble.good {
+        0 => String::new(),
+        1 => "; the last was good".to_owned(),
+        good => format!("; the last {good} were good"),
+    };
+    match (trouble.level, trouble.good) {
+        _ if trouble.recent.comes_and_goes() || trouble.good > 1 => {
+            format!(" (it comes and goes: {failed} of the last {rounds} rounds failed{good})")
+        }
+        (_, 1) => " (the last round was good; one more and it is over)".to_owned(),
+        (Level::Suspected, _) => " (seen in one round, not confirmed yet)".to_owned(),
+        _ => String::new(),
+    }
+}
+
 /// The status and verdict of a lane that stands for itself.
-pub(super) fn lane_alone(lane: Option<&LaneView<'_>>, said: &Said<'_>) -> (Status, Option<Verdict>) {
+pub(super) fn lane_alone(said: &Said<'_>) -> (Status, Option<Verdict>) {
     if let Some(trouble) = &said.trouble {
         let Found { status, verdict, .. } = Found::down(trouble, "");
         return (status, verdict);
     }
-    match lane.and_then(|lane| first_warning(lane, said)) {
-        Some(concern) => (Status::Degraded, Some(concern.verdict())),
+    match said.warning {
+        Some(warning) => (Status::Degraded, Some(Concern::from(warning).verdict())),
         None => (Status::Healthy, None),
     }
 }
 
-pub(super) fn first_warning<'a>(lane: &LaneView<'a>, said: &Said<'a>) -> Option<Concern<'a>> {
-    let (step, finding) = said.evidence.warnings().next()?;
-    Some(Concern {
-        step,
-        finding,
-        since: lane.warned_since.unwrap_or(said.evidence.at),
-        next: None,
-        mirror: None,
-    })
+impl<'a> From<Warning<'a>> for Concern<'a> {
+    fn from(Warning { step, finding, since }: Warning<'a>) -> Concern<'a> {
+        Concern { step, finding, since, next: None, mirror: None }
+    }
 }

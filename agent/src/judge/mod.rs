@@ -1,10 +1,16 @@
 //! From evidence to verdict. Pure: the same evidence gives the same verdict, and nothing is remembered here but
-//! what [`Streak`] counts.
+//! what [`History`] counts.
 
 mod fallback;
 mod found;
+mod history;
 mod join;
+mod light;
+mod pull;
 mod settle;
+mod shared;
+mod wire;
 
+pub use history::{History, Recent};
 pub use join::{EndpointFacts, Judgement, RegistryFacts, RegistryJudged, judge};
-pub use settle::{LaneView, Level, Policy, Round, Said, Streak, Trouble};
+pub use settle::{LaneView, Lately, Level, Policy, Round, Said, Streak, Trouble, Warning};

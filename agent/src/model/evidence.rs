@@ -103,6 +103,14 @@ impl Evidence {
         self.steps.iter().find(|step| step.stage == stage)
     }
 
+    /// Why the agent could not look, where it could not.
+    pub fn why_undecided(&self) -> Option<&str> {
+        self.steps.iter().find_map(|step| match &step.outcome {
+            Outcome::Undecided(why) => Some(why.as_str()),
+            _ => None,
+        })
+    }
+
     /// Whether nothing could be decided: no stage passed or failed, and at least one could not look.
     pub fn is_undecided(&self) -> bool {
         self.steps.iter().any(|step| matches!(step.outcome, Outcome::Undecided(_)))
@@ -155,6 +163,11 @@ impl Outcome {
             Outcome::Skipped(_) => "skipped",
             Outcome::Undecided(_) => "undecided",
         }
+    }
+
+    /// Whether the stage was walked and stops no pull.
+    pub const fn is_passed(&self) -> bool {
+        matches!(self, Outcome::Passed | Outcome::Warned(_))
     }
 
     /// The finding of a warning or a failure.

@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::config::Config;
 use crate::model::{Evidence, Lane, Role, Stage, Subject};
@@ -173,15 +173,26 @@ impl Walker {
         evidence
     }
 
-    /// The pull lane, once the registry's wire lane has ended for the first time or a round is over. When `stop` ends, a pull under way is dropped, and what was fetched is taken back.
+    /// The pull lane, once the registry's wire lane has ended for the first time or a round is over. When `stop` ends,
+    /// a pull under way is dropped, and what was fetched is taken back.
     pub async fn pull(self: Arc<Self>, target: Arc<Target>, stop: impl Future<Output = ()>) -> Evidence {
+        self.pull_until(target, stop, None).await
+    }
+
+    /// As [`Walker::pull`]; a pull that runs at the time of `until` is dropped, too, and nothing is made of that.
+    pub async fn pull_until(
+        self: Arc<Self>,
+        target: Arc<Target>,
+        stop: impl Future<Output = ()>,
+        until: Option<Instant>,
+    ) -> Evidence {
         // A pull before the first look might take the last of the pods' quota.
         let _ = timeout(self.tools.round, target.looked_at()).await;
         let turn = self.pulling.acquire().await.expect("the semaphore is never closed");
         let tools = &self.tools;
         let limit = pull::fence(tools);
         let mut seen = Recorder::begin(target.name().as_str(), limit, limit);
-        let _ = seen.stage(Stage::Pull, pull::stage(tools, &target, stop)).await;
+        let _ = seen.stage(Stage::Pull, pull::stage_until(tools, &target, stop, until)).await;
         drop(turn);
         seen.finish(&[], Subject::Registry(target.name().clone()), Lane::Pull, tools.now())
     }

@@ -1,10 +1,10 @@
 //! The pull lane: whether a test pull may be made at all, and what it is made with.
 
-use std::future::Future;
+use std::future::{Future, pending};
 use std::path::Path;
 use std::time::Duration;
 
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::login;
 use super::target::Target;
@@ -25,8 +25,48 @@ pub(super) fn fence(tools: &Tools) -> Duration {
     tools.pull.timeout + tools.timeout * 2 + pull::OVERHEAD
 }
 
+/// What is said of a pull that is not waited for.
+const NOT_WAITED_FOR: &str = "the test pull was not waited for: nothing answers on the way to the registry";
+
+/// The pull lane, which is not waited for after `until`.
+pub(super) async fn stage_until(
+    tools: &Tools,
+    target: &Target,
+    stop: impl Future<Output = ()>,
+    until: Option<Instant>,
+) -> Checked<()> {
+    let late = async {
+        match until {
+            Some(until) => sleep_until(until).await,
+            None => pending().await,
+        }
+    };
+    let stop = async {
+        tokio::select! {
+            () = stop => {}
+            () = late => {}
+        }
+    };
+    let checked = match until {
+        Some(until) if until <= Instant::now() => {
+            Err(not_tried(target.test_image().map_or("", |image| &image.reference), pull::STOPPED.into()))
+        }
+        _ => stage(tools, target, stop).await,
+    };
+    match checked {
+        Err(Stop::Undecided(why, mut seen)) if until.is_some_and(|until| until <= Instant::now()) => {
+            let told = |text: &str| text.replacen(pull::STOPPED, NOT_WAITED_FOR, 1);
+            if let Some(Fact::Pull(report)) = &mut seen.fact {
+                report.message = text::clean(&told(&report.message), text::MAX_TEXT);
+            }
+            Err(Stop::Undecided(told(&why), seen))
+        }
+        checked => checked,
+    }
+}
+
 /// The pull lane, where a pull may be made at all.
-pub(super) async fn stage(tools: &Tools, target: &Target, stop: impl Future<Output = ()>) -> Checked<()> {
+async fn stage(tools: &Tools, target: &Target, stop: impl Future<Output = ()>) -> Checked<()> {
     let Some(image) = target.test_image() else {
         return Err(Stop::Undecided("no test image is configured".into(), Seen::default()));
     };

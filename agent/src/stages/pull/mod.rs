@@ -43,6 +43,9 @@ use crate::model::Finding;
 /// The service that reports name where no pull was tried.
 pub const VIA: &str = "cri";
 
+/// What is said of a pull that was stopped: whoever stops it may know better words.
+pub const STOPPED: &str = "the agent was told to end in mid-pull";
+
 /// How long the disk may take to answer before the pull: a hung one must not hold the lane.
 const DISK_PATIENCE: Duration = Duration::from_secs(5);
 /// How long the questions before the pull may take, together.

@@ -139,7 +139,7 @@ fn pace(trip: &Trip) -> String {
 impl Ending {
     /// The agent was told to end.
     pub(super) fn stopped() -> Ending {
-        Ending::Undecided("the agent was told to end in mid-pull".to_owned())
+        Ending::Undecided(super::STOPPED.to_owned())
     }
 
     /// It went well, and it cannot be said what it did.

@@ -2,20 +2,19 @@
 //! published; whoever reads one asks for its [`Ledger::view`] at a moment, so that nothing shown is older than
 //! its evidence allows.
 
-use std::collections::BTreeMap;
+mod cell;
+mod tallies;
+
 use std::sync::Arc;
-use std::time::Duration;
 
+use self::cell::Cell;
+pub use self::tallies::{Histogram, PULL_BUCKETS, Tallies};
 pub use crate::judge::Policy;
-use crate::judge::{self, EndpointFacts, LaneView, RegistryFacts, Round, Streak};
+use crate::judge::{self, EndpointFacts, RegistryFacts};
 use crate::model::{
-    Cause, Evidence, Fact, Lane, Moment, Outcome, PullOutcome, PullReport, Quota, RegistryHost, RegistryName,
-    Role, RuntimeInfo, Stage, Status, Subject, Verdict,
+    Evidence, Fact, Lane, Moment, PullReport, Quota, RegistryHost, RegistryName, Role, RuntimeInfo, Status,
+    Subject, Verdict,
 };
-
-/// The upper bounds of the pull histogram's buckets, in seconds; seven and the one without end make the contract's
-/// eight. A small test image takes a tenth of a second on a good path and minutes on a bad one.
-pub const PULL_BUCKETS: [f64; 7] = [0.25, 1.0, 2.5, 10.0, 30.0, 60.0, 120.0];
 
 /// A registry that is watched, and its hosts in containerd's order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,44 +23,6 @@ pub struct Watched {
     pub registry: RegistryName,
     /// Its hosts; none until the runtime's configuration has told them.
     pub hosts: Vec<RegistryHost>,
-}
-
-/// What was seen of one lane of one subject.
-#[derive(Clone, Debug)]
-struct Cell {
-    last: Arc<Evidence>,
-    decided: Option<Arc<Evidence>>,
-    failed: Option<Arc<Evidence>>,
-    warned_since: Option<Moment>,
-    streak: Streak,
-}
-
-/// Counts since the process began.
-#[derive(Clone, Debug, Default)]
-pub struct Tallies {
-    /// Rounds by registry (empty: the node) and lane.
-    pub rounds: BTreeMap<(String, Lane), u64>,
-    /// Failed stages by registry (empty: the node), stage and cause.
-    pub failures: BTreeMap<(String, Stage, Cause), u64>,
-    /// Test pulls by registry, service and outcome.
-    pub pulls: BTreeMap<(String, &'static str, PullOutcome), u64>,
-    /// Fetched bytes by registry and service.
-    pub pull_bytes: BTreeMap<(String, &'static str), u64>,
-    /// How long the pulls took that fetched something, by registry and service.
-    pub pull_seconds: BTreeMap<(String, &'static str), Histogram>,
-    /// Error texts that ended as `unknown`.
-    pub unclassified: u64,
-}
-
-/// A histogram over [`PULL_BUCKETS`].
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Histogram {
-    /// Observations at or under each bound, cumulative.
-    pub buckets: [u64; PULL_BUCKETS.len()],
-    /// All observations.
-    pub count: u64,
-    /// Their sum, in seconds.
-    pub sum: f64,
 }
 
 /// All evidence that counts, and the tallies.
@@ -180,8 +141,11 @@ impl Ledger {
             return;
         };
         let (before, cells) = (&self.watched[at].hosts, &mut self.registries[at]);
+        // How it is asked may change; what was seen of it was seen of the same host.
+        let is_same =
+            |one: &RegistryHost, other: &RegistryHost| one.url == other.url && one.role == other.role;
         let seen = |host: &RegistryHost| {
-            before.iter().position(|b| b == host).and_then(|at| cells.wires[at].clone())
+            before.iter().position(|b| is_same(b, host)).and_then(|at| cells.wires[at].clone())
         };
         cells.wires = hosts.iter().map(seen).collect();
         Arc::make_mut(&mut self.watched)[at] = watched;
@@ -291,96 +255,6 @@ impl Cells {
             .collect();
         let way = self.way.as_deref().map(Cell::lane);
         RegistryFacts { way, endpoints, pull: self.pull.as_deref().map(Cell::lane) }
-    }
-}
-
-// === impl Cell ===
-
-impl Cell {
-    /// The cell after one more round.
-    fn after(before: Option<&Cell>, policy: &Policy, evidence: Arc<Evidence>) -> Cell {
-        let round = Round::of(&evidence);
-        let silent = round == Round::Silent;
-        let warned = evidence.warnings().next().is_some();
-        Cell {
-            decided: if silent {
-                before.and_then(|c| c.decided.clone())
-            } else {
-                Some(Arc::clone(&evidence))
-            },
-            failed: match round {
-                Round::Bad => Some(Arc::clone(&evidence)),
-                _ => before.and_then(|c| c.failed.clone()),
-            },
-            warned_since: match (silent, warned) {
-                (true, _) => before.and_then(|c| c.warned_since),
-                (false, true) => before.and_then(|c| c.warned_since).or(Some(evidence.at)),
-                (false, false) => None,
-            },
-            streak: before.map(|c| c.streak).unwrap_or_default().after(round, evidence.at, policy),
-            last: evidence,
-        }
-    }
-
-    fn lane(&self) -> LaneView<'_> {
-        LaneView {
-            streak: self.streak,
-            last: &self.last,
-            decided: self.decided.as_deref(),
-            failed: self.failed.as_deref(),
-            warned_since: self.warned_since,
-        }
-    }
-}
-
-// === impl Tallies ===
-
-impl Tallies {
-    fn count(&mut self, evidence: &Evidence) {
-        let registry = evidence.subject.registry().map_or_else(String::new, |r| r.as_str().to_owned());
-        // A registry's round ends with its own endpoint, whatever the number of its mirrors; how it is reached is found
-        // out before, and is no round of the node's.
-        let is_round = match &evidence.subject {
-            Subject::Endpoint { role, .. } => *role == Role::Registry,
-            Subject::Registry(_) => evidence.lane == Lane::Pull,
-            Subject::Node => true,
-        };
-        if is_round {
-            *self.rounds.entry((registry.clone(), evidence.lane)).or_default() += 1;
-        }
-        for step in &evidence.steps {
-            if let Outcome::Failed(finding) = &step.outcome {
-                *self.failures.entry((registry.clone(), step.stage, finding.cause)).or_default() += 1;
-                if finding.cause == Cause::Unknown {
-                    self.unclassified += 1;
-                }
-            }
-            if let Some(Fact::Pull(report)) = &step.fact {
-                self.count_pull(&registry, report);
-            }
-        }
-    }
-
-    fn count_pull(&mut self, registry: &str, report: &PullReport) {
-        let key = || (registry.to_owned(), report.via);
-        *self.pulls.entry((registry.to_owned(), report.via, report.outcome)).or_default() += 1;
-        *self.pull_bytes.entry(key()).or_default() += report.bytes;
-        if report.outcome == PullOutcome::Pulled {
-            self.pull_seconds.entry(key()).or_default().observe(report.took);
-        }
-    }
-}
-
-// === impl Histogram ===
-
-impl Histogram {
-    fn observe(&mut self, took: Duration) {
-        let seconds = took.as_secs_f64();
-        for (count, bound) in self.buckets.iter_mut().zip(PULL_BUCKETS) {
-            *count += u64::from(seconds <= bound);
-        }
-        self.count += 1;
-        self.sum += seconds;
     }
 }
 
