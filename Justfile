@@ -32,7 +32,7 @@ lint: (setup "test")
     cargo fmt --all --check
     cargo clippy --workspace --all-targets --locked -- -D warnings
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --quiet
-    shellcheck --external-sources just .ci/run tools/* demo/run demo/as-root demo/without-root demo/push-image
+    shellcheck --external-sources just .ci/run $(grep -lE '^#!.*(ba)?sh|shellcheck shell' tools/*) demo/run demo/as-root demo/without-root demo/push-image
 
 # What real containerds say of the scenarios' faults: the classifier's corpus, written anew (as root, some minutes).
 record-texts: (setup "test")
@@ -73,9 +73,9 @@ bench-classify file="": (setup "build")
 fuzz minutes="10": (setup "build")
     tools/fuzz {{ minutes }}
 
-# The container image, where buildah is installed.
-image tag="pullscope:latest":
-    buildah build --tag "{{ tag }}" .
+# The container image for this machine's platform, without a container engine; PUSH is REGISTRY/REPOSITORY:TAG, by skopeo.
+image push="" *options="": (setup "build")
+    @tools/image "{{ target }}/image" {{ if push == "" { "" } else { "--push " + quote(push) } }} {{ options }}
 
 # Remove what builds have left.
 clean:

@@ -106,6 +106,12 @@ impl Tools {
             warn_free_percent: config.disk.warn_free_percent,
             fail_free_percent: config.disk.fail_free_percent,
         };
+        let trust = Trust::native();
+        if let Some(list) = trust.as_ref().ok().and_then(Trust::stand_in) {
+            tracing::warn!(
+                "the node's trusted roots are not mounted: those built in ({list}) stand in for them"
+            );
+        }
         Tools {
             resolver: Resolver::new(config.resolv_conf.clone()),
             keyring: super::keyring::keyring(config, Path::new("/proc")),
@@ -120,7 +126,7 @@ impl Tools {
             clock_counts: config.interval * CLOCK_INTERVALS,
             pull: config.pull.clone(),
             clock,
-            trust: Trust::native(),
+            trust,
             roots: Mutex::default(),
             known: watch::Sender::default(),
             proxies: ProxyRules::from_environment(std::env::vars(), ProxySource::Agent),

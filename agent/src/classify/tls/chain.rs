@@ -69,6 +69,7 @@ pub fn judge(presented: &[CertificateDer<'_>], roots: &Roots, host: &str, now: S
     judgement.faults.extend(wrong_name(&leaf, host));
     let paths = judgement.find_paths(&leaf, &presented, roots, now);
     let paths = judgement.sift(paths);
+    judgement.spare_the_unknown(roots);
 
     let everything = || {
         let others =
@@ -192,6 +193,22 @@ impl Judgement {
             self.faults.extend(constraint.or(usage));
         }
         good
+    }
+
+    /// Takes back that nothing leads to a trusted root where the roots are not the node's own.
+    fn spare_the_unknown(&mut self, roots: &Roots) {
+        let Some(list) = roots.stand_in() else { return };
+        let is_trust =
+            |kind: &FaultKind| matches!(kind, FaultKind::SelfSigned | FaultKind::UnknownIssuer { .. });
+        let before = self.faults.len();
+        self.faults.retain(|fault| !is_trust(&fault.kind));
+        if self.faults.len() < before {
+            self.beyond = Some(BeyondUs(format!(
+                "whether the node trusts the certificate of {} cannot be said: the built-in roots ({list}) do not lead \
+                 to it, and the node's own are not mounted here: mount its /etc/ssl/certs",
+                self.host
+            )));
+        }
     }
 
     fn note_soonest(&mut self, link: &Link) {

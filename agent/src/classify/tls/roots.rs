@@ -14,6 +14,8 @@ use super::certificate::Certificate;
 pub struct Roots {
     pools: Vec<Arc<Pool>>,
     proven: Proven,
+    /// The list that stands in for the node's own.
+    stand_in: Option<Arc<str>>,
 }
 
 /// The most signatures that are remembered: two for each of the most registries that a configuration may name.
@@ -49,6 +51,18 @@ impl Roots {
         let mut roots = self.clone();
         roots.pools.push(Arc::new(pool));
         roots
+    }
+
+    /// These, as a list of this name that stands in for the node's own, which are not to be seen: what is not in it may
+    /// be trusted by the node all the same, so [`super::judge`] rejects nothing for that.
+    #[must_use]
+    pub fn standing_in(self, name: &str) -> Roots {
+        Roots { stand_in: Some(name.into()), ..self }
+    }
+
+    /// The list that stands in for the node's own, where one does.
+    pub fn stand_in(&self) -> Option<&str> {
+        self.stand_in.as_deref()
     }
 
     /// How many certificates there are.

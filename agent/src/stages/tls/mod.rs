@@ -13,6 +13,7 @@ mod tests;
 #[cfg(test)]
 mod truth;
 
+use std::path::Path;
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime};
 use std::{fmt, io};
@@ -29,10 +30,11 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use self::verifier::{AskedForCertificate, Enforcer, Recorder};
+use super::files::{open_regular, read_bounded};
 use super::{Checked, Pass, Seen, Stop, silent};
 use crate::classify;
 use crate::classify::tls::{Judgement, Roots, judge};
-use crate::model::{Finding, Reading, Stage};
+use crate::model::{Finding, Reading, Stage, text};
 
 /// The cryptography of every handshake, made once: ring's, with the curve that Go has more, and AES-128 before AES-256,
 /// as Go prefers them (crypto/tls, `defaultCipherSuitesTLS13`); it is the cheaper one, too.
@@ -68,23 +70,45 @@ pub struct Trust {
 #[derive(Clone)]
 pub struct Identity(Arc<CertifiedKey>);
 
+/// Where this agent's image has roots of its own; the image is made so (Dockerfile, tools/image).
+const BUILT_IN: &str = "/usr/share/pullscope/roots.pem";
+
+/// The most bytes of it that are read; Mozilla's list has a quarter of a MB.
+const MAX_BUILT_IN: usize = 4 << 20;
+
 // === impl Trust ===
 
 impl Trust {
-    /// What the node trusts: the files of `SSL_CERT_FILE` and `SSL_CERT_DIR`, else the usual places.
+    /// What the node trusts: the files of `SSL_CERT_FILE` and `SSL_CERT_DIR`, else the usual places; where nothing of it
+    /// is mounted, the list that this agent's image brings.
     ///
     /// # Errors
     /// A sentence that says what to mount, when there is nothing: an empty store would call every registry untrusted.
     pub fn native() -> Result<Trust, String> {
+        Trust::native_or(Path::new(BUILT_IN))
+    }
+
+    fn native_or(built_in: &Path) -> Result<Trust, String> {
         let found = rustls_native_certs::load_native_certs();
         let roots = Roots::default().plus(found.certs);
         if !roots.is_empty() {
             return Ok(Trust { roots, ..Trust::default() });
         }
+        if let Ok(pem) = open_regular(built_in).and_then(|file| read_bounded(file, MAX_BUILT_IN))
+            && let Ok(trust) = Trust::from_pem(&pem)
+        {
+            let roots = trust.roots.standing_in(&list_name(&pem));
+            return Ok(Trust { roots, ..trust });
+        }
         let why = found.errors.first().map_or_else(String::new, |error| format!(" ({error})"));
         Err(format!(
             "there is no trusted certificate here: mount the host's /etc/ssl/certs, or name a bundle in SSL_CERT_FILE{why}"
         ))
+    }
+
+    /// The list that stands in for the node's own roots, where these are not to be seen: `ca-certificates 20250419`.
+    pub fn stand_in(&self) -> Option<&str> {
+        self.roots.stand_in()
     }
 
     /// Only the certificates of `pem`.
@@ -264,10 +288,23 @@ fn seen(
         format!("asks for a client certificate{ending}")
     });
     let blind = trust.is_blind.then(|| "not verified (skip_verify)".to_owned());
-    let parts = [version, judgement.map(Judgement::detail), blind, asks];
+    let roots = trust
+        .stand_in()
+        .filter(|_| !trust.is_blind)
+        .map(|list| format!("judged by the built-in roots ({list}), as the node's are not mounted"));
+    let parts = [version, judgement.map(Judgement::detail), blind, roots, asks];
     let readings =
         judgement.and_then(Judgement::not_after).map(|at| (Reading::TlsNotAfter, at)).into_iter().collect();
     Seen { detail: parts.into_iter().flatten().collect::<Vec<_>>().join(", "), readings, fact: None }
+}
+
+/// What a list of roots calls itself: its first line, a comment. Text outside of the certificates is no part of PEM.
+fn list_name(pem: &[u8]) -> String {
+    let line = pem.split(|byte| *byte == b'\n').next().and_then(|line| line.strip_prefix(b"#"));
+    match line.map(String::from_utf8_lossy) {
+        Some(name) => text::clean(name.trim(), 80),
+        None => "of no date".into(),
+    }
 }
 
 /// The stop of a handshake that did not end, though no certificate is at fault.

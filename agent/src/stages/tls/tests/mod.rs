@@ -1,5 +1,6 @@
 //! Real handshakes on loopback.
 
+mod built_in;
 mod clients;
 
 use std::io;
