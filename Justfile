@@ -49,6 +49,10 @@ test-lab *what: (setup "test")
 demo:
     @demo/run
 
+# deploy/ on a real Kubernetes of one node, which the first run builds from Debian's source in some minutes (as root).
+test-kubernetes: (setup "test") (setup "kubernetes")
+    @tools/test-kubernetes "{{ target }}"
+
 # RSS and CPU beside prometheus-blackbox-exporter: 20 TLS registries, measured for some minutes (as root).
 bench-footprint minutes="3": (setup "bench") release
     @tools/sandbox tests/bench/footprint {{ minutes }}

@@ -7,6 +7,7 @@ pub mod config;
 pub mod expect;
 pub mod hosts;
 pub mod http;
+pub mod kubernetes;
 pub mod lab;
 pub mod metrics;
 pub mod pulls;

@@ -62,9 +62,20 @@ pub fn push(registry: SocketAddr) -> Fallible<()> {
 
 /// Pushes an image of one small file with this text: another text makes another image, with no blob in common.
 pub fn push_as(registry: SocketAddr, repository: &str, tags: &[&str], text: &str) -> Fallible<Digests> {
-    let tar = tar_of("hello", text.as_bytes());
+    push_program(registry, repository, tags, "hello", text.as_bytes())
+}
+
+/// Pushes an image of one file, which it runs.
+pub fn push_program(
+    registry: SocketAddr,
+    repository: &str,
+    tags: &[&str],
+    name: &str,
+    program: &[u8],
+) -> Fallible<Digests> {
+    let tar = tar_of(name, program);
     let layer = gzip(&tar)?;
-    let config = configuration(&tar)?;
+    let config = configuration(&tar, name)?;
     let manifest = serde_json::to_vec(&json!({
         "schemaVersion": 2,
         "mediaType": MANIFEST,
@@ -104,21 +115,21 @@ pub fn layer_digest() -> Fallible<String> {
 
 /// The digest of the image's configuration.
 pub fn config_digest() -> Fallible<String> {
-    Ok(digest(&configuration(&tar_of("hello", TEXT.as_bytes()))?))
+    Ok(digest(&configuration(&tar_of("hello", TEXT.as_bytes()), "hello")?))
 }
 
 /// The bytes of the image's configuration.
 pub(super) fn configuration_size() -> Fallible<usize> {
-    Ok(configuration(&tar_of("hello", TEXT.as_bytes()))?.len())
+    Ok(configuration(&tar_of("hello", TEXT.as_bytes()), "hello")?.len())
 }
 
-/// The configuration of an image whose one layer has this archive.
-fn configuration(tar: &[u8]) -> Fallible<Vec<u8>> {
+/// The configuration of an image whose one layer has this archive, and which runs the program of this name.
+fn configuration(tar: &[u8], name: &str) -> Fallible<Vec<u8>> {
     Ok(serde_json::to_vec(&json!({
         "created": "2020-01-01T00:00:00Z",
         "architecture": architecture(),
         "os": "linux",
-        "config": {"Cmd": ["/hello"]},
+        "config": {"Cmd": [format!("/{name}")]},
         "rootfs": {"type": "layers", "diff_ids": [digest(tar)]},
         "history": [{"created": "2020-01-01T00:00:00Z", "created_by": "pullscope-tests"}],
     }))?)
