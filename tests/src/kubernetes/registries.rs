@@ -128,6 +128,7 @@ impl Registries {
             routes: &[route],
             one_answer: false,
             clients: None,
+            versions: None,
             token: "",
         };
         let front = nginx::start("limiting", &self.home, &site)?;
