@@ -1,7 +1,7 @@
 //! pullscope: why a Kubernetes node cannot pull images, and who has to act.
 //!
 //! Two wings stand on one ground floor ([`model`]). The acting wing (`schedule` → `walk` → `stages` → `classify`)
-//! looks at the node and its registries and makes [`model::Evidence`]. The knowing wing (`export` → `ledger` →
+//! looks at the node and its registries and makes [`model::Evidence`]; `workloads` beside it watches the node's pods. The knowing wing (`export` → `ledger` →
 //! `judge`) reads it. Neither imports the other; `main` joins them by a channel. `tests/floors.rs` holds the
 //! import rules.
 
@@ -17,5 +17,6 @@ pub mod ledger;
 pub mod schedule;
 pub mod stages;
 pub mod walk;
+pub mod workloads;
 // The knowing wing's face.
 pub mod export;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use pullscope::config::{Config, Registry, Via};
 use pullscope::export::{report, text};
 use pullscope::ledger::{Ledger, Policy, View};
-use pullscope::model::{Cause, Evidence, Lane, RegistryName, Role, Status, Subject, Target};
+use pullscope::model::{Cause, Evidence, Finding, Lane, RegistryName, Role, Status, Subject, Target};
 use pullscope::walk::{self, Clock, Walker};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -100,8 +100,7 @@ fn narrow(mut config: Config, targets: &[String]) -> Result<(Config, Vec<Registr
     Ok((config, by_hand))
 }
 
-/// Walks the wire lanes side by side, then the node's, then pulls one image after the other; last those of registries
-/// where something hangs, which containerd would wait for, each of its requests for half a minute.
+/// Walks the wire lanes side by side, then the node's, then pulls one image after the other; last those that may hang.
 async fn look(config: &Config, pulls: impl Fn(&RegistryName) -> bool) -> Result<(Ledger, Clock), String> {
     let clock = Clock::start();
     let until = Instant::now() + config.timeout + PULL_GRACE;
@@ -143,8 +142,9 @@ async fn look(config: &Config, pulls: impl Fn(&RegistryName) -> bool) -> Result<
     let evidence = Arc::clone(&walker).node().await;
     progress.record(&mut ledger, evidence);
     let interrupted = interrupted();
-    let silent = silent(&ledger.view(clock.now()));
-    let (hang, end): (Vec<_>, Vec<_>) = images.into_iter().partition(|target| silent.contains(target.name()));
+    let doubtful = doubtful(&ledger.view(clock.now()));
+    let (hang, end): (Vec<_>, Vec<_>) =
+        images.into_iter().partition(|target| doubtful.contains(target.name()));
     let pulls = end.into_iter().map(|target| (target, None));
     for (target, until) in pulls.chain(hang.into_iter().map(|target| (target, Some(until)))) {
         progress.say(&format!("pulling {}", target.image().map_or("", |image| &image.reference)));
@@ -159,18 +159,21 @@ async fn look(config: &Config, pulls: impl Fn(&RegistryName) -> bool) -> Result<
     Ok((ledger, clock))
 }
 
-/// The registries where a stage has ended because nothing came any more.
-fn silent(view: &View<'_>) -> Vec<RegistryName> {
-    let is_silence = |cause| {
+/// The registries whose pull may hang, and is not to be waited for: those that fail already, and those where something on
+/// the way does not answer. containerd waits half a minute for each of its requests then, or without end.
+fn doubtful(view: &View<'_>) -> Vec<RegistryName> {
+    let is_silence = |finding: &Finding| {
         matches!(
-            cause,
+            finding.cause,
             Cause::DnsFailure | Cause::ConnectTimeout | Cause::TlsTimeout | Cause::TransferTimeout
         )
     };
-    let is_silent = |wire: &Evidence| wire.failure().is_some_and(|(_, finding)| is_silence(finding.cause));
-    let registries = view.registries.iter();
-    let silent = registries.filter(|r| r.endpoints.iter().filter_map(|e| e.wire).any(is_silent));
-    silent.map(|r| r.registry.clone()).collect()
+    let is_silent =
+        |wire: &Evidence| wire.steps.iter().filter_map(|step| step.outcome.finding()).any(is_silence);
+    let registries = view.registries.iter().filter(|registry| {
+        registry.status == Status::Failing || registry.endpoints.iter().filter_map(|e| e.wire).any(is_silent)
+    });
+    registries.map(|registry| registry.registry.clone()).collect()
 }
 
 /// Turns true at SIGINT or SIGTERM. A pull under way is to take back what it fetched, and no other is to begin.

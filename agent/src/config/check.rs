@@ -8,10 +8,10 @@ use std::time::Duration;
 use super::duration::show;
 use super::files::{Files, absolute};
 use super::problem::Problem;
-use super::raw::{Raw, RawPull};
+use super::raw::{Raw, RawPull, RawWorkloads};
 use super::registries;
 use super::section::Field;
-use super::{Config, Containerd, DiskLimits, Plugins, Pull, Via};
+use super::{Config, Containerd, DiskLimits, Plugins, Pull, Via, Workloads};
 
 /// The most bytes of the node's name (a Kubernetes object's name, RFC 1123).
 const MAX_NODE: usize = 253;
@@ -24,6 +24,9 @@ const STALL_TIMEOUT: Duration = Duration::from_secs(30);
 const FLEET_PULLS_PER_HOUR: u32 = 60;
 const WARN_FREE_PERCENT: f64 = 15.0;
 const FAIL_FREE_PERCENT: f64 = 5.0;
+const MAX_SERIES: u32 = 200;
+/// A series for each failing container of a node; Prometheus keeps those of the whole fleet.
+const MOST_SERIES: u32 = 2_000;
 
 /// Below a second rounds would overlap their own work; evidence older than a day says nothing.
 const INTERVALS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(24 * 3600);
@@ -71,6 +74,29 @@ pub(super) fn check(raw: Raw, files: &Files<'_>, problems: &mut Vec<Problem>) ->
         keyring,
         docker_config,
         plugins: plugins(raw.provider_config, raw.provider_bin_dir, files, problems),
+        workloads: workloads(raw.workloads, problems),
+    }
+}
+
+fn workloads(raw: RawWorkloads, problems: &mut Vec<Problem>) -> Workloads {
+    let watch = raw.watch.then(problems, |word| match word.as_str() {
+        "auto" => Ok(true),
+        "off" => Ok(false),
+        _ => Err("must be auto or off".to_owned()),
+    });
+    let kubeconfig = raw.kubeconfig.then(problems, |path| match path.is_empty() {
+        true => Ok(None),
+        false => absolute(&path).map(Some),
+    });
+    let max_series = raw.max_series.then(problems, |count| match count <= MOST_SERIES {
+        true => Ok(count),
+        false => Err(format!("must be at most {MOST_SERIES}")),
+    });
+    Workloads {
+        watch: watch.or(true),
+        kubeconfig: kubeconfig.or(None),
+        max_series: max_series.or(MAX_SERIES) as usize,
+        events: raw.events.or(false),
     }
 }
 

@@ -3,6 +3,7 @@
 mod check;
 mod duration;
 mod files;
+pub mod kubeconfig;
 mod problem;
 mod providers;
 mod raw;
@@ -55,6 +56,8 @@ pub struct Config {
     pub docker_config: Option<PathBuf>,
     /// The kubelet's credential provider plugins; `None`: those that the kubelet's own command line names.
     pub plugins: Option<Plugins>,
+    /// Whether and how this node's pods are watched.
+    pub workloads: Workloads,
 }
 
 impl Config {
@@ -130,6 +133,19 @@ pub struct Pull {
     /// Requests an hour of the whole fleet that a registry counts as pulls, per registry: each GET of a manifest. A test
     /// pull makes two, of the index and of the platform's manifest.
     pub fleet_pulls_per_hour: u32,
+}
+
+/// Whether and how this node's pods are watched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Workloads {
+    /// Whether they are, where there is an API server to ask.
+    pub watch: bool,
+    /// The kubeconfig that says where that is; `None`: `$KUBECONFIG`, else the pod's own service account.
+    pub kubeconfig: Option<PathBuf>,
+    /// How many failing containers may have a series of their own.
+    pub max_series: usize,
+    /// Whether a pod whose verdict changes gets an Event.
+    pub events: bool,
 }
 
 /// When free space, in percent of bytes or inodes, warns and fails.

@@ -25,6 +25,7 @@ pub(super) struct Raw {
     pub(super) docker_config: Field<String>,
     pub(super) provider_config: Field<String>,
     pub(super) provider_bin_dir: Field<String>,
+    pub(super) workloads: RawWorkloads,
     /// Empty when left out.
     pub(super) registries: Vec<RawRegistry>,
 }
@@ -38,6 +39,14 @@ pub(super) struct RawPull {
     pub(super) min_bytes_per_second: Field<u32>,
     pub(super) fleet_size: Field<u32>,
     pub(super) fleet_pulls_per_hour: Field<u32>,
+}
+
+/// `workloads`.
+pub(super) struct RawWorkloads {
+    pub(super) watch: Field<String>,
+    pub(super) kubeconfig: Field<String>,
+    pub(super) max_series: Field<u32>,
+    pub(super) events: Field<bool>,
 }
 
 /// One of `registries`.
@@ -64,6 +73,7 @@ impl Raw {
             "pull",
             "disk",
             "credentials",
+            "workloads",
             "registries",
         ];
         let root =
@@ -88,6 +98,7 @@ impl Raw {
             docker_config: credentials.text("docker_config", problems),
             provider_config: credentials.text("provider_config", problems),
             provider_bin_dir: credentials.text("provider_bin_dir", problems),
+            workloads: RawWorkloads::read(&top, problems),
             registries: registries(&top, problems),
         }
     }
@@ -113,6 +124,19 @@ impl RawPull {
             min_bytes_per_second: pull.whole("min_bytes_per_second", problems),
             fleet_size: pull.whole("fleet_size", problems),
             fleet_pulls_per_hour: pull.whole("fleet_pulls_per_hour", problems),
+        }
+    }
+}
+
+impl RawWorkloads {
+    fn read(top: &Section<'_>, problems: &mut Vec<Problem>) -> RawWorkloads {
+        let known = ["watch", "kubeconfig", "max_series", "events"];
+        let workloads = sub(top, "workloads", &known, problems);
+        RawWorkloads {
+            watch: workloads.text("watch", problems),
+            kubeconfig: workloads.text("kubeconfig", problems),
+            max_series: workloads.whole("max_series", problems),
+            events: workloads.boolean("events", problems),
         }
     }
 }

@@ -45,6 +45,8 @@ fn an_empty_file_has_the_defaults_of_the_contract() {
         assert_eq!(config.pull.min_bytes_per_second, 0);
         assert_eq!((config.pull.fleet_size, config.pull.fleet_pulls_per_hour), (1, 60));
         assert_eq!((config.disk.warn_free_percent, config.disk.fail_free_percent), (15.0, 5.0));
+        let workloads = Workloads { watch: true, kubeconfig: None, max_series: 200, events: false };
+        assert_eq!(config.workloads, workloads);
         assert_eq!(names(&config), ["docker.io", "registry.k8s.io"]);
         assert!(config.discover);
         let image = config.registries[0].image.as_ref().unwrap();
@@ -64,6 +66,7 @@ resolv_conf: /a
 containerd: {socket: /b, config_path: /c, config: /d}
 pull: {via: off, interval: 1h, timeout: 5m, stall_timeout: 9s, min_bytes_per_second: 7, fleet_size: 20, fleet_pulls_per_hour: 3}
 disk: {warn_free_percent: 20.5, fail_free_percent: 0}
+workloads: {watch: off, kubeconfig: /e, max_series: 0, events: true}
 registries:
 - name: localhost:5000
   image: localhost:5000/a/b:c
@@ -88,6 +91,8 @@ registries:
     };
     assert_eq!(config.pull, pull);
     assert_eq!(config.disk, DiskLimits { warn_free_percent: 20.5, fail_free_percent: 0.0 });
+    let kubeconfig = Some(PathBuf::from("/e"));
+    assert_eq!(config.workloads, Workloads { watch: false, kubeconfig, max_series: 0, events: true });
     assert!(!config.discover, "an explicit list stays what it is");
     let registry = &config.registries[0];
     assert_eq!(registry.image.as_ref().unwrap().target, "c");

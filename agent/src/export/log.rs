@@ -1,15 +1,22 @@
 //! The log: one line when what is shown of a subject changes, and nothing while it does not.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use crate::ledger::View;
-use crate::model::{Cause, Status, Verdict};
+use crate::ledger::{View, WorkloadsView};
+use crate::model::{Cause, Moment, News, Status, Verdict};
 
 /// What was last told of each subject.
 #[derive(Debug, Default)]
 pub struct Log {
     told: BTreeMap<String, (Status, Option<Cause>)>,
+    /// Of containers that wait for their images, by uid, kind and name: what was told.
+    pods: BTreeMap<(String, &'static str, String), Cause>,
+    without_series: usize,
 }
+
+/// The most lines of one change: of a registry that goes down under hundreds of pods, a few say it.
+const MAX_LINES: usize = 20;
 
 impl Log {
     /// Tells what has changed since the last time.
@@ -30,6 +37,51 @@ impl Log {
                 "what all registries shared, or the node's own trouble, is over"
             );
         }
+    }
+
+    /// Tells which containers have begun or ceased to wait for their images, or wait for another reason; these are the
+    /// news that a pod may be told.
+    pub fn tell_pods(&mut self, view: Option<&WorkloadsView<'_>>, now: Moment) -> Vec<News> {
+        let Some(view) = view else {
+            self.pods.clear();
+            return Vec::new();
+        };
+        let (mut pods, mut news) = (BTreeMap::new(), Vec::new());
+        for failing in &view.failing {
+            let (trouble, verdict) = (failing.trouble, &failing.verdict);
+            let key = (trouble.uid.clone(), trouble.kind.label(), trouble.container.clone());
+            if self.pods.remove(&key) != Some(verdict.cause) {
+                let message = format!("{}: {} {}", verdict.cause, verdict.summary, verdict.advice());
+                news.push(News { of: Arc::clone(trouble), message, at: now });
+                let (namespace, pod, container) = (&trouble.namespace, &trouble.pod, &trouble.container);
+                let (image, cause, summary) = (&trouble.image, verdict.cause.to_string(), &verdict.summary);
+                if news.len() <= MAX_LINES {
+                    tracing::warn!(
+                        namespace,
+                        pod,
+                        container,
+                        image,
+                        cause,
+                        summary,
+                        "an image does not come"
+                    );
+                }
+            }
+            pods.insert(key, verdict.cause);
+        }
+        let over = std::mem::replace(&mut self.pods, pods).len();
+        if over > 0 {
+            tracing::info!("{over} containers wait for their images no longer");
+        }
+        if news.len() > MAX_LINES {
+            tracing::warn!("and so it is with {} more containers", news.len() - MAX_LINES);
+        }
+        let without = (view.failing.len() + view.left_out).saturating_sub(view.max_series);
+        if without > self.without_series {
+            tracing::warn!("{without} failing containers have no series of their own (workloads.max_series)");
+        }
+        self.without_series = without;
+        news
     }
 
     fn changed(&mut self, subject: &str, status: Status, verdict: Option<&Verdict>) -> bool {

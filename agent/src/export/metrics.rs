@@ -1,7 +1,7 @@
 //! `/metrics`: the view in Prometheus' text format, computed at each scrape. What the view does not hold has no
 //! series: there is no gauge to reset.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use prometheus::core::Collector;
@@ -9,7 +9,7 @@ use prometheus::process_collector::ProcessCollector;
 use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType};
 use prometheus::{Encoder, TextEncoder};
 
-use crate::ledger::{self, EndpointView, PULL_BUCKETS, RegistryView, Tallies, View};
+use crate::ledger::{self, EndpointView, PULL_BUCKETS, RegistryView, Tallies, View, WorkloadsView};
 use crate::model::{Evidence, Outcome, Reading, Stage, Status, Step, Verdict};
 
 const PREFIX: &str = "pullscope_";
@@ -30,6 +30,10 @@ pub fn metrics(view: &View<'_>) -> Vec<u8> {
     for registry in &view.registries {
         scrape.registry(registry);
     }
+    if let Some(workloads) = &view.workloads {
+        scrape.workloads(workloads);
+    }
+    scrape.words(view);
     scrape.tallies(view.tallies);
     let revision = env!("PULLSCOPE_REVISION");
     scrape.gauge(
@@ -81,6 +85,29 @@ impl Scrape {
                 ("snapshotter", &info.snapshotter),
             ];
             self.gauge("runtime_info", "Always 1; the runtime on this node.", &labels, 1.0);
+        }
+    }
+
+    /// The words of every cause that holds now, for alerts to quote: from the closed table, never from outside.
+    fn words(&mut self, view: &View<'_>) {
+        let registries = view.registries.iter().filter_map(|registry| registry.verdict.as_ref());
+        let pods =
+            view.workloads.iter().flat_map(|workloads| &workloads.failing).map(|failing| &failing.verdict);
+        let causes: BTreeSet<_> =
+            view.verdict.iter().chain(registries).chain(pods).map(|v| v.cause).collect();
+        for cause in causes {
+            let labels = [
+                ("domain", cause.domain().label()),
+                ("cause", cause.label()),
+                ("meaning", cause.meaning()),
+                ("advice", cause.advice()),
+            ];
+            self.gauge(
+                "cause_info",
+                "Always 1; what a cause means that holds now, and what to do.",
+                &labels,
+                1.0,
+            );
         }
     }
 
@@ -165,6 +192,39 @@ impl Scrape {
         }
         labels.extend(reading.label());
         self.gauge(reading.metric(), reading.help(), &labels, value);
+    }
+
+    /// The containers that wait for their images. A pod counts once for each cause; an empty registry is one that the
+    /// image line does not tell.
+    fn workloads(&mut self, view: &WorkloadsView<'_>) {
+        let mut pods: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
+        for (n, failing) in view.failing.iter().enumerate() {
+            let (trouble, cause) = (failing.trouble, failing.verdict.cause);
+            let registry = trouble.registry().map_or("", |registry| registry.as_str());
+            let (domain, cause) = (cause.domain().label(), cause.label());
+            pods.entry((registry, domain, cause)).or_default().insert((&trouble.namespace, &trouble.pod));
+            if n >= view.max_series {
+                continue;
+            }
+            let labels = [
+                ("namespace", trouble.namespace.as_str()),
+                ("pod", &trouble.pod),
+                ("container", &trouble.container),
+                ("registry", registry),
+                ("domain", domain),
+                ("cause", cause),
+            ];
+            self.gauge("pod_pull_failure", "Always 1; why a container's image does not come.", &labels, 1.0);
+        }
+        for ((registry, domain, cause), pods) in pods {
+            let labels = [("registry", registry), ("domain", domain), ("cause", cause)];
+            self.gauge(
+                "pods_failing",
+                "Pods of this node that wait for an image.",
+                &labels,
+                pods.len() as f64,
+            );
+        }
     }
 
     fn tallies(&mut self, tallies: &Tallies) {

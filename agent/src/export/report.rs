@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use serde::Serialize;
 
-use crate::ledger::{EndpointView, RegistryView, View};
+use crate::ledger::{EndpointView, RegistryView, View, WorkloadView};
 use crate::model::{self, Outcome, PullReport, Quota, RuntimeInfo, Step};
 
 /// The node's report: what `/health` and `check --output json` print.
@@ -18,6 +18,9 @@ pub struct Report<'a> {
     runtime: Option<Runtime<'a>>,
     stages: Vec<Stage<'a>>,
     registries: Vec<Registry<'a>>,
+    /// Once pods are watched.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    workloads: Option<Vec<Workload<'a>>>,
 }
 
 /// One registry's part of the report.
@@ -89,6 +92,27 @@ struct Pull<'a> {
     message: &'a str,
 }
 
+/// A container that waits for its image.
+#[derive(Debug, Serialize)]
+struct Workload<'a> {
+    namespace: &'a str,
+    pod: &'a str,
+    container: &'a str,
+    image: &'a str,
+    /// Null where the image line cannot be read.
+    registry: Option<&'a str>,
+    reason: &'static str,
+    domain: &'static str,
+    cause: &'static str,
+    fault: &'static str,
+    summary: &'a str,
+    advice: String,
+    #[serde(rename = "where")]
+    place: &'a str,
+    since: String,
+    message: &'a str,
+}
+
 /// The whole report.
 pub fn report<'a>(node: &'a str, view: &'a View<'a>) -> Report<'a> {
     Report {
@@ -100,6 +124,7 @@ pub fn report<'a>(node: &'a str, view: &'a View<'a>) -> Report<'a> {
         runtime: view.runtime.map(Runtime::from),
         stages: view.node.iter().flat_map(|evidence| &evidence.steps).map(Stage::from).collect(),
         registries: view.registries.iter().map(registry).collect(),
+        workloads: view.workloads.as_ref().map(|w| w.failing.iter().map(Workload::from).collect()),
     }
 }
 
@@ -175,6 +200,30 @@ impl<'a> From<&'a Step> for Stage<'a> {
                 Outcome::Skipped(because) => format!("{} did not pass", because.label()).into(),
                 Outcome::Undecided(why) => why.as_str().into(),
             },
+        }
+    }
+}
+
+// === impl Workload ===
+
+impl<'a> From<&'a WorkloadView<'a>> for Workload<'a> {
+    fn from(view: &'a WorkloadView<'a>) -> Workload<'a> {
+        let WorkloadView { trouble, verdict } = view;
+        Workload {
+            namespace: &trouble.namespace,
+            pod: &trouble.pod,
+            container: &trouble.container,
+            image: &trouble.image,
+            registry: trouble.registry().map(|registry| registry.as_str()),
+            reason: trouble.reason.label(),
+            domain: verdict.domain().label(),
+            cause: verdict.cause.label(),
+            fault: verdict.fault().label(),
+            summary: &verdict.summary,
+            advice: verdict.advice(),
+            place: &verdict.place,
+            since: rfc3339(verdict.since),
+            message: &trouble.message,
         }
     }
 }

@@ -4,8 +4,11 @@
 use std::fmt::Write;
 
 use crate::export::report::rfc3339;
-use crate::ledger::{RegistryView, View};
+use crate::ledger::{RegistryView, View, WorkloadsView};
 use crate::model::{Cause, Domain, Evidence, Outcome, PullOutcome, Status, Verdict};
+
+/// The most failing containers that the table tells of.
+const MAX_PODS: usize = 50;
 
 /// Whether a terminal that shows colours reads it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +41,9 @@ pub fn table(node: &str, view: &View<'_>, paint: Paint) -> String {
     }
     out.push('\n');
     overview(&mut out, &view.registries, paint);
+    if let Some(workloads) = &view.workloads {
+        pods(&mut out, workloads, paint);
+    }
     for registry in view.registries.iter().filter(|r| r.status != Status::Healthy) {
         out.push('\n');
         details(&mut out, registry, view.verdict.as_ref(), paint);
@@ -132,6 +138,36 @@ fn details(out: &mut String, view: &RegistryView<'_>, told: Option<&Verdict>, pa
     if let Some(quota) = view.quota {
         let number = |n: Option<u64>| n.map_or_else(|| "?".to_owned(), |n| n.to_string());
         let _ = writeln!(out, "  quota: {} of {} pulls left", number(quota.remaining), number(quota.limit));
+    }
+}
+
+/// The containers that wait for their images: as many as a person reads; the JSON has all.
+fn pods(out: &mut String, view: &WorkloadsView<'_>, paint: Paint) {
+    let all = view.failing.len() + view.left_out;
+    if all == 0 {
+        return;
+    }
+    let _ = writeln!(out, "\npods that wait for an image: {all} containers");
+    for failing in view.failing.iter().take(MAX_PODS) {
+        let (trouble, verdict) = (failing.trouble, &failing.verdict);
+        let cause = paint.cause(verdict.cause, &verdict.cause.to_string());
+        let _ = writeln!(
+            out,
+            "{}/{} {}  {cause}  {}",
+            trouble.namespace, trouble.pod, trouble.container, trouble.image
+        );
+        let _ = writeln!(
+            out,
+            "  {} ({}), since {}",
+            trouble.reason.label(),
+            verdict.fault().who(),
+            rfc3339(verdict.since)
+        );
+        let _ = writeln!(out, "  what: {}", verdict.summary);
+        let _ = writeln!(out, "  do:   {}", verdict.advice());
+    }
+    if all > MAX_PODS {
+        let _ = writeln!(out, "and {} more; the JSON has them", all - MAX_PODS);
     }
 }
 

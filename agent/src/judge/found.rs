@@ -1,6 +1,6 @@
 //! What one lane or registry comes to: a status, and the verdict that says why.
 
-use crate::model::{Finding, Moment, Stage, Status, Step, Verdict, text};
+use crate::model::{Cause, Finding, Moment, Stage, Status, Step, Verdict, text};
 
 use super::fallback::{self, Next};
 use super::history::Recent;
@@ -36,7 +36,20 @@ impl Concern<'_> {
 
     /// The verdict where something else follows from it.
     pub(super) fn verdict_with(&self, tail: &str) -> Verdict {
-        verdict(self.step.stage, self.finding, self.since, &format!("{}{tail}", self.mirror()))
+        let verdict = verdict(self.step.stage, self.finding, self.since, &format!("{}{tail}", self.mirror()));
+        match self.mirror {
+            // The pod's image line is well: the registry itself has what it names.
+            Some(url)
+                if matches!(self.finding.cause, Cause::ManifestNotFound | Cause::RepositoryNotFound) =>
+            {
+                let hint = format!(
+                    "Pods get this image from the registry itself, past the mirror {url}. Where that is not meant, have it \
+                     mirrored there."
+                );
+                Verdict { hint: Some(hint), ..verdict }
+            }
+            _ => verdict,
+        }
     }
 
     /// Which mirror it is about, where the finding has but its address.

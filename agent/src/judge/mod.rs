@@ -10,6 +10,7 @@ mod pull;
 mod settle;
 mod shared;
 mod wire;
+pub mod workload;
 
 pub use history::{History, Recent};
 pub use join::{EndpointFacts, Judgement, RegistryFacts, RegistryJudged, judge};

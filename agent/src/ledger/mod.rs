@@ -4,11 +4,13 @@
 
 mod cell;
 mod tallies;
+mod workloads;
 
 use std::sync::Arc;
 
 use self::cell::Cell;
 pub use self::tallies::{Histogram, PULL_BUCKETS, Tallies};
+pub use self::workloads::{WorkloadView, WorkloadsView};
 pub use crate::judge::Policy;
 use crate::judge::{self, EndpointFacts, RegistryFacts};
 use crate::model::{
@@ -35,6 +37,7 @@ pub struct Ledger {
     registries: Vec<Cells>,
     tallies: Arc<Tallies>,
     was_ready: bool,
+    pods: workloads::Pods,
 }
 
 /// What was seen of one registry.
@@ -62,6 +65,8 @@ pub struct View<'a> {
     pub node: Option<&'a Evidence>,
     /// The registries, in the order of the configuration.
     pub registries: Vec<RegistryView<'a>>,
+    /// The containers that wait for their images; absent while pods are not watched.
+    pub workloads: Option<WorkloadsView<'a>>,
     /// Counts since the process began.
     pub tallies: &'a Tallies,
 }
@@ -111,6 +116,7 @@ impl Ledger {
             registries,
             tallies: Arc::default(),
             was_ready: false,
+            pods: workloads::Pods::default(),
         }
     }
 
@@ -186,8 +192,9 @@ impl Ledger {
         let node = self.node.as_deref();
         let judged = judge::judge(node.map(Cell::lane), &facts, now, &self.policy);
         let registries = self.watched.iter().zip(&self.registries).zip(judged.registries);
-        let registries =
+        let registries: Vec<_> =
             registries.map(|((w, cells), judged)| self.registry_view(w, cells, judged, now)).collect();
+        let workloads = self.workloads_view(&registries);
         let node = node.and_then(|cell| self.counting(cell, now));
         View {
             at: now,
@@ -196,6 +203,7 @@ impl Ledger {
             runtime: node.and_then(runtime_of),
             node,
             registries,
+            workloads,
             tallies: &self.tallies,
         }
     }

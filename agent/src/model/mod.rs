@@ -8,6 +8,7 @@ mod registry;
 mod stage;
 pub mod text;
 mod verdict;
+mod workload;
 
 pub use cause::{Cause, Domain, Fault};
 pub use evidence::{
@@ -19,3 +20,4 @@ pub use reference::{ImageReference, ReferenceError, Target};
 pub use registry::{RegistryHost, RegistryName};
 pub use stage::{Lane, Stage};
 pub use verdict::{Status, Verdict};
+pub use workload::{ContainerKind, LastError, Look, MAX_TROUBLES, News, Trouble, WaitingReason, Workloads};

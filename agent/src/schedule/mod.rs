@@ -2,6 +2,7 @@
 //! budget of test pulls, and gone at once when told to stop.
 
 mod budget;
+mod looks;
 mod pulse;
 mod turns;
 
@@ -18,6 +19,7 @@ use crate::model::Evidence;
 use crate::walk::{Target, Walker};
 use budget::{Turn, Turns};
 pub use budget::{pull_period, stretched};
+pub use looks::looks;
 pub use pulse::Pulse;
 
 /// The first rounds of a DaemonSet that starts everywhere at once are spread over this much at most: enough that no

@@ -5,6 +5,7 @@ mod discover;
 mod image;
 mod keyring;
 mod login;
+mod look;
 mod pull;
 mod reach;
 mod recorder;
@@ -42,6 +43,8 @@ pub struct Walker {
     discovery: Option<Discovery>,
     /// One test pull at a time: two would measure each other.
     pulling: Semaphore,
+    /// The pods' images that were looked at.
+    looked: look::Looked,
 }
 
 // === impl Walker ===
@@ -53,7 +56,7 @@ impl Walker {
         let targets: Vec<_> =
             config.registries.iter().map(|registry| Arc::new(Target::new(registry))).collect();
         let (targets, discovery) = (Mutex::new(targets), Discovery::of(config));
-        Walker { tools, targets, discovery, pulling: Semaphore::new(1) }
+        Walker { tools, targets, discovery, pulling: Semaphore::new(1), looked: look::Looked::default() }
     }
 
     /// What is walked: the registries of the configuration in its order, then those that were found.

@@ -95,6 +95,14 @@ impl Target {
         Ok(reaches)
     }
 
+    /// Reaches its endpoints as `other` does, where that has reached them already.
+    pub(super) fn reach_as(&self, other: &Target) {
+        let reaches = other.reaches.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if !reaches.is_empty() {
+            *self.reaches.lock().unwrap_or_else(PoisonError::into_inner) = reaches;
+        }
+    }
+
     /// The image that test pulls may fetch.
     pub fn test_image(&self) -> Option<&TestImage> {
         self.registry.test_image()

@@ -494,8 +494,10 @@ impl World {
                 fs::create_dir_all(&home)?;
                 let prepare = |fault| disk::Mount::prepare(fault, spec.disk_part, &root);
                 self._mount = spec.disk.map(prepare).transpose()?;
-                let environment: Vec<_> =
-                    spec.environment.iter().map(|(name, text)| (name.clone(), self.variable(text))).collect();
+                let told = spec.environment.iter().map(|(name, text)| (name.clone(), self.variable(text)));
+                // The node's own roots are the same for all that runs on it.
+                let roots = ("SSL_CERT_FILE".to_owned(), self.authority.system().display().to_string());
+                let environment: Vec<_> = [roots].into_iter().chain(told).collect();
                 let release = release.cloned().map_or_else(Release::installed, Ok)?;
                 let apart = |name: &str| Some(self.dir().join(name)).filter(|file| file.is_file());
                 let resolv_conf = apart(RESOLV_CONF_APART).unwrap_or_else(|| self.resolv_conf());

@@ -65,6 +65,9 @@ pub fn node(node: &str, view: &View<'_>, is_still: bool) -> String {
         }
     };
     let mut body = header.into_string();
+    if let Some(workloads) = &view.workloads {
+        body.push_str(&parts::pods(workloads).into_string());
+    }
     body.push_str("<section aria-labelledby=\"registries\"><h2 id=\"registries\">Registries</h2>");
     registries(&mut body, view);
     body.push_str("</section>");

@@ -3,12 +3,36 @@
 use maud::{Markup, html};
 
 use crate::export::report::rfc3339;
-use crate::ledger::{EndpointView, RegistryView};
+use crate::ledger::{EndpointView, RegistryView, WorkloadsView};
 use crate::model::{Evidence, Outcome, PullReport, Quota, Status, Step, Verdict};
 
 /// A status in its colour.
 pub(super) fn pill(status: Status) -> Markup {
     html! { span class={ "pill " (status.label()) } { (status.label()) } }
+}
+
+/// The most pods that a page tells: what they take leaves room for the registries.
+const MAX_PODS: usize = 10;
+
+/// The containers that wait for their images; none where none does.
+pub(super) fn pods(view: &WorkloadsView<'_>) -> Markup {
+    let all = view.failing.len() + view.left_out;
+    html! {
+        section aria-labelledby="pods" {
+            h2 id="pods" { "Pods that wait for an image" }
+            @if all == 0 { p.dim { "None." } }
+            @for failing in view.failing.iter().take(MAX_PODS) {
+                article.card.failing {
+                    h3 { (failing.trouble.namespace) "/" (failing.trouble.pod) " " (failing.trouble.container) }
+                    p.dim { (failing.trouble.image) " · " (failing.trouble.reason.label()) }
+                    (verdict(&failing.verdict))
+                }
+            }
+            @if all > MAX_PODS {
+                p { (all - MAX_PODS) " more stand in the " a href="/health?format=json" { "JSON" } "." }
+            }
+        }
+    }
 }
 
 /// Everything that is shown of one registry. `told` is what the node's verdict said already; `evidence`: whether its

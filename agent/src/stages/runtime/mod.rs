@@ -85,19 +85,20 @@ pub async fn inspect(socket: &Path, asked: &Asked) -> Checked<Runtime> {
     }
     let mut seen = Seen { fact: Some(Fact::Runtime(info.clone())), ..Seen::detail(detail) };
     let place = socket.display().to_string();
-    let warning = match plugins::cri(plugins) {
-        Cri::Runs => None,
+    match plugins::cri(plugins) {
+        Cri::Runs => {}
         Cri::Broken(error) => {
             let text = format!("containerd's CRI plugin did not start, so the kubelet cannot pull: {error}");
             return Err(Stop::Failed(Finding::new(grpc::plugin(&error), text).at(place), seen));
         }
-        Cri::Absent => Some(without_cri(&place)),
-    };
+        // No kubelet works with this one. Where it is another's (Docker's), this agent looks at the wrong one.
+        Cri::Absent => return Err(Stop::Failed(without_cri(&place), seen)),
+    }
     let runtime = learnt(Base { info, content, snapshots, pid: node.pid }, socket, config, asked).await;
     if runtime.told.is_err() {
         seen.detail.push_str(", its registry configuration is not known");
     }
-    let warning = warning.or_else(|| runtime.faults.iter().find(|f| f.bite == Bite::Ignored).map(warn));
+    let warning = runtime.faults.iter().find(|f| f.bite == Bite::Ignored).map(warn);
     Ok(Pass::new(runtime, seen).warn(warning))
 }
 
