@@ -26,7 +26,8 @@ pub(super) fn fence(tools: &Tools) -> Duration {
 }
 
 /// What is said of a pull that is not waited for.
-const NOT_WAITED_FOR: &str = "the test pull was not waited for: nothing answers on the way to the registry";
+const NOT_WAITED_FOR: &str =
+    "the test pull was not waited for: the way to the registry fails, or something on it does not answer";
 
 /// The pull lane, which is not waited for after `until`.
 pub(super) async fn stage_until(

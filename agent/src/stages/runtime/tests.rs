@@ -46,13 +46,14 @@ async fn the_snapshotter_is_known_by_its_folder_where_the_cri_does_not_tell() {
 }
 
 #[tokio::test]
-async fn without_the_cri_the_runtime_is_known_and_warned_of() {
+async fn without_the_cri_no_kubelet_pulls_and_the_runtime_is_known() {
     let fake = Fake::start(Pull::Hangs);
     fake.state().cri = false;
     fake.state().plugins.retain(|plugin| plugin.id != "cri");
-    let pass = inspected(&fake).await;
-    assert_eq!(pass.warning.expect("there is one").cause.label(), "runtime_config");
-    assert_eq!(pass.product.info.snapshotter, "");
+    let checked = inspect(&fake.socket(), &nowhere()).await;
+    let Err(Stop::Failed(finding, seen)) = checked else { panic!("{checked:?}") };
+    assert_eq!(finding.cause.label(), "runtime_config");
+    assert!(matches!(seen.fact, Some(Fact::Runtime(info)) if info.snapshotter.is_empty()));
 }
 
 #[tokio::test]
