@@ -111,7 +111,12 @@ impl Dialer {
         limit: Duration,
     ) -> Checked<Box<dyn Io>> {
         let handshake = tls::handshake(stream, host, &self.trust, SystemTime::now());
-        let shaken = within(limit, handshake, || silent(Stage::Tls, place, limit)).await?;
+        let shaken = within(limit, handshake, || silent(Stage::Tls, place, limit)).await;
+        // The port belongs to it, where it is not HTTPS's own: the advice has commands with it.
+        let shaken = shaken.map_err(|stop| match stop {
+            Stop::Failed(finding, seen) if finding.place == host => Stop::Failed(finding.at(place), seen),
+            other => other,
+        })?;
         Ok(shaken.map(|stream| Box::new(stream) as Box<dyn Io>))
     }
 
