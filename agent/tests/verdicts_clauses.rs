@@ -48,6 +48,13 @@ fn a_network_failure_of_the_pull_alone_is_told_as_containerds_own() {
 }
 
 #[test]
+fn a_pull_alone_that_comes_too_slowly_is_not_laid_to_containerds_settings() {
+    let book = only_the_pull(Cause::TransferTimeout);
+    check(&book, "failing network/transfer_timeout@pull", &["the little that this agent fetches comes"]);
+    assert!(!book.sentence("a.test", 900).contains("hosts.toml"));
+}
+
+#[test]
 fn a_refusal_of_the_pull_alone_says_that_the_agent_was_let_in() {
     for cause in
         [Cause::CredentialsMissing, Cause::CredentialsRejected, Cause::AccessDenied, Cause::DeniedOrAbsent]
@@ -314,6 +321,37 @@ fn a_registry_that_lives_behind_its_mirror_is_not_mistyped_when_that_is_down() {
         vec![passed(Stage::Dns), passed(Stage::Tcp), failed(Stage::Manifest, Cause::ManifestNotFound)];
     check(&mirror(absent), "failing spec/registry_unknown@dns", &[]);
     check(&mirror(vec![passed(Stage::Dns), passed(Stage::Manifest)]), "healthy", &[]);
+}
+
+#[test]
+fn a_name_that_everyone_knows_is_not_mistyped() {
+    let gone = || vec![failed(Stage::Dns, Cause::DnsNotFound)];
+    for known in ["registry.k8s.io", "quay.io"] {
+        let book = Book::check(&[known, "b.test"]).wire(known, 0, gone()).well("b.test", 0);
+        assert_eq!(book.says(known, 1), "failing network/dns_not_found@dns");
+    }
+}
+
+#[test]
+fn a_name_that_was_resolved_before_is_not_mistyped() {
+    let gone = || vec![failed(Stage::Dns, Cause::DnsNotFound)];
+    let mut book = three().well("a.test", 1).well("b.test", 1);
+    for round in 2..30 {
+        book = book.wire("a.test", round, gone()).well("b.test", round);
+    }
+    assert_eq!(book.says("a.test", 30), "failing network/dns_not_found@dns");
+}
+
+#[test]
+fn a_name_that_a_passed_over_file_of_containerds_has_is_not_mistyped() {
+    let book =
+        three().wire("a.test", 1, vec![failed(Stage::Dns, Cause::DnsNotFound)]).well("b.test", 1).record(
+            Subject::Registry(name("a.test")),
+            Lane::Node,
+            1,
+            vec![warned(Stage::Runtime, Cause::RuntimeConfig)],
+        );
+    check(&book, "failing network/dns_not_found@dns", &["; besides, "]);
 }
 
 // === Mirrors ===

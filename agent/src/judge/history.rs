@@ -1,6 +1,6 @@
 //! The last rounds of a lane, in the order in which they were walked, whatever the order in which they were told.
 
-use crate::model::{Evidence, Lane, Moment};
+use crate::model::{Evidence, Lane, Moment, Stage};
 
 use super::settle::{Policy, Round, Streak};
 
@@ -15,6 +15,8 @@ pub struct History {
     /// What those before them have come to.
     before: Fold,
     now: Fold,
+    /// Whether the stage `dns` passed in any round, however long ago.
+    was_resolved: bool,
 }
 
 /// One round.
@@ -56,6 +58,7 @@ const LASTING: usize = 3;
 impl History {
     /// Writes down one round. One that is older than all that are kept comes too late.
     pub fn note(&mut self, evidence: &Evidence, policy: &Policy) {
+        self.was_resolved |= evidence.step(Stage::Dns).is_some_and(|step| step.outcome.is_passed());
         let entry = Entry::of(evidence);
         let is_forgotten = |oldest: &Entry| is_before(entry.at, oldest.at) && self.rounds.len() == KEPT;
         if entry.round == Round::Silent || self.rounds.first().is_some_and(is_forgotten) {
@@ -77,6 +80,11 @@ impl History {
     /// The rounds as they warned.
     pub fn warnings(&self) -> &Streak {
         &self.now.warnings
+    }
+
+    /// Whether the name was ever resolved: such a name was not mistyped.
+    pub fn was_resolved(&self) -> bool {
+        self.was_resolved
     }
 
     /// How the last rounds went.

@@ -7,6 +7,19 @@ use super::found::{Concern, Found, status_at};
 use super::join::RegistryFacts;
 use super::settle::{Lately, Level, Said, Trouble};
 
+/// Where the registries live whose names every public resolver knows: whoever has these did not mistype them.
+pub(super) const WELL_KNOWN: [&str; 9] = [
+    "registry-1.docker.io",
+    "registry.k8s.io",
+    "quay.io",
+    "ghcr.io",
+    "gcr.io",
+    "k8s.gcr.io",
+    "mcr.microsoft.com",
+    "public.ecr.aws",
+    "registry.gitlab.com",
+];
+
 /// Everything that a registry's rules look at beside its own lanes.
 pub(super) struct Light<'a> {
     /// What the node lane says.
@@ -35,8 +48,20 @@ impl<'a> Light<'a> {
         match verdict.cause {
             // The registry's own name, as the pod's image line has it; a token service's is not of the pod's making.
             // Where a mirror stands in for a registry and is not reached, nobody has ever asked for that name.
+            Cause::DnsNotFound if verdict.stage == Stage::Dns && facts.is_well_known() => {
+                let tail = "; this name does exist: this resolver does not answer for it";
+                let hint = "Have the node's resolver answer for names of the internet (a forwarder); in a closed \
+                            network, name a mirror of this registry in containerd's hosts.toml.";
+                Verdict { hint: Some(hint.to_owned()), ..with_tail(verdict, tail) }
+            }
+            Cause::DnsNotFound if verdict.stage == Stage::Dns && facts.was_resolved() => {
+                with_tail(verdict, "; this agent has resolved this name before")
+            }
             Cause::DnsNotFound
-                if verdict.stage == Stage::Dns && self.resolver_is_well && !facts.has_unreached_mirror() =>
+                if verdict.stage == Stage::Dns
+                    && self.resolver_is_well
+                    && !facts.has_unreached_mirror()
+                    && !facts.is_passed_over() =>
             {
                 let tail = "; the resolver is well: other registries resolve";
                 Verdict { cause: Cause::RegistryUnknown, ..with_tail(verdict, tail) }
@@ -80,8 +105,11 @@ pub(super) fn containerds_own_way(facts: &RegistryFacts<'_>, trouble: &Trouble<'
         }
         _ => "",
     };
+    // Both got there: what this agent has fetched is but a little of what a pull fetches.
+    let is_too_slow = had_manifest && cause == Cause::TransferTimeout;
+    let tail = if is_too_slow { "; yet the little that this agent fetches comes" } else { tail };
     let found = Found::down(trouble, tail);
-    let hint = (cause.domain() == Domain::Network).then(|| {
+    let hint = (cause.domain() == Domain::Network && !is_too_slow).then(|| {
         format!(
             "This agent reaches the registry, containerd does not: compare its proxy (`systemctl show containerd -p Environment`), \
              its hosts.toml and its CA with the node's. {}",

@@ -7,6 +7,7 @@ use crate::model::{RegistryHost, Role, Stage, Status};
 use super::fallback::{self, Next};
 use super::found::{Concern, status_at};
 use super::join::{Bench, EndpointFacts, RegistryFacts};
+use super::light::WELL_KNOWN;
 use super::settle::{Level, Trouble};
 
 /// One endpoint's way.
@@ -177,6 +178,26 @@ impl RegistryFacts<'_> {
                 .and_then(|evidence| evidence.failure())
                 .is_some_and(|(step, _)| matches!(step.stage, Stage::Dns | Stage::Tcp | Stage::Tls))
         })
+    }
+
+    /// Whether the name of the registry itself is one that exists for certain.
+    pub(super) fn is_well_known(&self) -> bool {
+        self.own().any(|e| e.host.url.split_once("://").is_some_and(|(_, host)| WELL_KNOWN.contains(&host)))
+    }
+
+    /// Whether the name of the registry itself was ever resolved.
+    pub(super) fn was_resolved(&self) -> bool {
+        self.own().filter_map(|e| e.lane.as_ref()).any(|lane| lane.history.was_resolved())
+    }
+
+    /// Whether containerd passes over something that it is told of this registry: whoever wrote that meant this name.
+    pub(super) fn is_passed_over(&self) -> bool {
+        let decided = self.way.as_ref().and_then(|lane| lane.decided);
+        decided.is_some_and(|evidence| evidence.warnings().next().is_some())
+    }
+
+    fn own(&self) -> impl Iterator<Item = &EndpointFacts<'_>> {
+        self.endpoints.iter().filter(|e| e.host.role == Role::Registry)
     }
 }
 
