@@ -4,7 +4,7 @@ use super::tools::Tools;
 use crate::containerd::Told;
 use crate::containerd::proxy::{ProxyRules, ProxySource};
 use crate::stages::runtime::{self, Runtime};
-use crate::stages::{Checked, way};
+use crate::stages::{Checked, Stop, way};
 
 /// What the wire lanes go by.
 #[derive(Debug)]
@@ -19,7 +19,11 @@ pub(super) struct Known {
 
 /// The `runtime` stage: containerd itself, and all that it is told of registries.
 pub(super) async fn look(tools: &Tools) -> Checked<Runtime> {
-    let looked = runtime::inspect(&tools.socket, &tools.asked).await;
+    let has_answered = tools.has_answered();
+    let looked = runtime::inspect(&tools.socket, &tools.asked).await.map_err(|stop| match stop {
+        Stop::Undecided(..) if has_answered => runtime::gone(&tools.socket).unwrap_or(stop),
+        stop => stop,
+    });
     tools.learn(looked.as_ref().ok().map(|pass| &pass.product));
     let mut pass = looked?;
     if let (None, Ok(told)) = (&pass.warning, &pass.product.told) {

@@ -142,6 +142,11 @@ impl Tools {
         });
     }
 
+    /// Whether containerd has ever answered this process.
+    pub(super) fn has_answered(&self) -> bool {
+        self.known.borrow().known.is_some()
+    }
+
     /// What containerd last told, once it was asked; nothing where it never answered.
     pub(super) async fn known(&self) -> Option<Arc<Known>> {
         let mut asking = self.known.subscribe();

@@ -6,6 +6,7 @@ mod plugins;
 mod process;
 mod stranger;
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -165,6 +166,18 @@ fn without_cri(place: &str) -> Finding {
 
 fn warn(fault: &Fault) -> Finding {
     Finding::new(grpc::configuration(), learn::sentence(fault)).at(fault.path.to_string_lossy())
+}
+
+/// What to say when [`inspect`] finds no socket where containerd has answered this agent before: it removes that at a
+/// clean stop, wherever its other files are. `None` where there is something.
+pub fn gone(socket: &Path) -> Option<Stop> {
+    let error = std::fs::symlink_metadata(socket).err()?;
+    if error.kind() != ErrorKind::NotFound {
+        return None;
+    }
+    let place = socket.display().to_string();
+    let text = format!("containerd has answered here before and is stopped: its socket {place} is gone");
+    Some(Finding::new(grpc::no_answer(), text).at(place).into())
 }
 
 /// What to say when [`inspect`] did not end in time: the socket takes connections, and nobody answers.

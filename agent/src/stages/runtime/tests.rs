@@ -179,3 +179,14 @@ async fn the_proxys_variables_are_those_of_its_process() {
     own.sort_unstable();
     assert_eq!(names, own);
 }
+
+#[test]
+fn a_socket_that_is_gone_after_an_answer_means_that_containerd_is_stopped() {
+    let folder = std::env::temp_dir();
+    let Some(Stop::Failed(finding, _)) = gone(&folder.join("no-such.sock")) else { panic!("it is gone") };
+    assert_eq!(finding.cause.label(), "runtime_unavailable");
+    assert!(finding.place.ends_with("no-such.sock"), "{}", finding.place);
+    // What is there, and is not to be opened, is another matter.
+    assert!(gone(&folder).is_none());
+    assert!(gone(&folder.join("no-such-folder").join("c.sock")).is_some());
+}
