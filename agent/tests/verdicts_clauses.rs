@@ -401,6 +401,27 @@ fn a_mirror_that_is_waited_for_is_why_a_pull_runs_out_of_time() {
 }
 
 #[test]
+fn a_short_test_pull_that_waits_for_a_dead_name_server_is_only_late() {
+    let slow = vec![warned(Stage::Dns, Cause::DnsFailure), passed(Stage::Manifest)];
+    let pulled = |seconds| Step {
+        took: std::time::Duration::from_secs(seconds),
+        ..failed(Stage::Pull, Cause::TransferTimeout)
+    };
+    let book =
+        |seconds| Book::check(&["a.test"]).wire("a.test", 1, slow.clone()).pull("a.test", 2, pulled(seconds));
+    check(&book(8), "degraded network/dns_failure@dns", &["the test pull fails"]);
+    // Lookups alone do not take so long.
+    check(&book(120), "failing network/dns_failure@dns", &["the test pull fails"]);
+    // One that finds no name at all is not late.
+    let lost = Book::check(&["a.test"]).wire("a.test", 1, slow.clone()).pull(
+        "a.test",
+        2,
+        failed(Stage::Pull, Cause::DnsFailure),
+    );
+    check(&lost, "failing network/dns_failure@dns", &[]);
+}
+
+#[test]
 fn a_mirror_that_only_has_content_is_not_waited_for_where_the_tag_is_not_served() {
     let only_pulls =
         RegistryHost { resolves: false, ..RegistryHost::new("https://mirror.test", Role::Mirror) };

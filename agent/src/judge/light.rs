@@ -1,5 +1,7 @@
 //! What a failure comes to in the light of what else is known: its root is the verdict, the rest is told beneath it.
 
+use std::time::Duration;
+
 use crate::model::{Cause, Domain, Stage, Verdict, text};
 
 use super::fallback;
@@ -19,6 +21,10 @@ pub(super) const WELL_KNOWN: [&str; 9] = [
     "public.ecr.aws",
     "registry.gitlab.com",
 ];
+
+/// What a name server that does not answer can cost a pull that works, at 5 s for each lookup: containerd makes one or
+/// two for each connection (10 s in all were seen on 2.1), and redirects and tokens have more hosts.
+const LONG_LOOKUPS: Duration = Duration::from_secs(60);
 
 /// Everything that a registry's rules look at beside its own lanes.
 pub(super) struct Light<'a> {
@@ -136,8 +142,9 @@ pub(super) fn root_of(concern: &Concern<'_>, pull: &Trouble<'_>) -> Option<Found
     let next = concern.next.map(fallback::words).unwrap_or_default();
     let tail =
         format!("{next}; the test pull fails: {}", text::clean(&pull.finding.text, text::MAX_TEXT / 4));
-    // The test pull has an end of its own; a pod's, that goes on to the next host, may wait longer.
-    let only_late = concern.next.is_some() && takes_time && out_of_time;
+    // The test pull has an end of its own; a pod's, that goes on to the next host or name server, may wait longer.
+    let looks_up = root == Cause::DnsFailure && pull.step.took < LONG_LOOKUPS;
+    let only_late = (concern.next.is_some() || looks_up) && takes_time && out_of_time;
     let level = if only_late { Level::Suspected } else { pull.level };
     Some(Found {
         status: status_at(level),
