@@ -5,7 +5,7 @@ mod book;
 
 use book::{Book, at, endpoint, failed, name, passed, step, undecided, warned};
 use pullscope::ledger::{Ledger, Policy, Watched};
-use pullscope::model::{Cause, Fact, Finding, Lane, Outcome, RegistryHost, Role, Stage, Step, Subject};
+use pullscope::model::{Cause, Fact, Finding, Lane, Outcome, Reading, RegistryHost, Role, Stage, Step, Subject};
 
 /// A step that fails with these words at this place.
 fn fails(stage: Stage, cause: Cause, text: &str, place: &str) -> Step {
@@ -555,7 +555,20 @@ fn a_dead_runtime_is_told_once_by_the_node() {
         .iter()
         .fold(book, |book, r| book.pull(r, 2, failed(Stage::Pull, Cause::RuntimeUnavailable)));
     assert_eq!(book.node_says(3), "failing node/runtime_unavailable@runtime");
-    check(&book, "healthy", &[]);
+    check(&book, "failing node/runtime_unavailable@runtime", &["pulls from no registry"]);
+}
+
+#[test]
+fn a_disk_without_room_lets_every_registry_fail_and_a_nearly_full_one_none() {
+    for (free, says) in [(0.0, "failing node/disk_full@disk"), (400e6, "healthy")] {
+        let mut full = failed(Stage::Disk, Cause::DiskFull);
+        full.readings = vec![(Reading::ContentFree, free), (Reading::SnapshotsFree, 400e6)];
+        let book = Book::check(&["a.test"]).well("a.test", 1).node(2, vec![full]);
+        assert_eq!(book.says("a.test", 3), says, "{free} bytes");
+        // A pull that works proves that there is room.
+        let book = book.pull("a.test", 4, passed(Stage::Pull));
+        assert_eq!(book.says("a.test", 5), "healthy");
+    }
 }
 
 #[test]

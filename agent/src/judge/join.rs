@@ -7,6 +7,7 @@ use super::light::{Light, containerds_own_way, root_of};
 use super::pull::PullSays;
 use super::settle::{LaneView, Policy, Said};
 use super::shared::{points_to_it, shared};
+use super::stopped::stop;
 use super::wire::Wire;
 
 /// One endpoint of a registry and what its wire lane saw.
@@ -79,6 +80,8 @@ pub fn judge(
     if common.is_some() {
         found.iter_mut().for_each(points_to_it);
     }
+    // Rule 2: what stops every pull on this node is why its registries fail.
+    stop(&mut found, registries, node_says.as_ref());
     // A warning of the node's own comes after what fails all its registries.
     let verdict = match own {
         Status::Failing => verdict,

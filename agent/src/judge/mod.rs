@@ -9,6 +9,7 @@ mod light;
 mod pull;
 mod settle;
 mod shared;
+mod stopped;
 mod wire;
 pub mod workload;
 
