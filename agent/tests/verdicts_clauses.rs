@@ -5,7 +5,9 @@ mod book;
 
 use book::{Book, at, endpoint, failed, name, passed, step, undecided, warned};
 use pullscope::ledger::{Ledger, Policy, Watched};
-use pullscope::model::{Cause, Fact, Finding, Lane, Outcome, Reading, RegistryHost, Role, Stage, Step, Subject};
+use pullscope::model::{
+    Cause, Fact, Finding, Lane, Outcome, Reading, RegistryHost, Role, Stage, Step, Subject,
+};
 
 /// A step that fails with these words at this place.
 fn fails(stage: Stage, cause: Cause, text: &str, place: &str) -> Step {

@@ -141,6 +141,7 @@ impl Ground {
             ],
             one_answer: false,
             token: "{}",
+            clock: None,
         };
         let private: IpAddr = block.next().into();
         let guarded = authority.issue(&private.to_string(), Certificate::Good)?;

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use crate::world::process::is_installed;
 use crate::world::release::Version;
-use crate::world::{self, containerd, disk, dns, nginx, path, proxy, raw, tls};
+use crate::world::{self, clock, containerd, disk, dns, nginx, path, proxy, raw, tls};
 use crate::{Fallible, expect};
 
 /// One scenario.
@@ -78,6 +78,9 @@ pub struct World {
     pub apart: Option<Apart>,
     /// What is wrong on the way to the servers.
     pub path: Vec<path::Spec>,
+    /// How far the clocks of all others are ahead of this node's (`+1d`, `-10m`): by them certificates are issued and
+    /// fronts tell the time (a raw server's script has a time of its own).
+    pub clock: Option<clock::Ahead>,
     /// The servers.
     pub server: Vec<Server>,
     /// Proxies.
@@ -107,6 +110,7 @@ impl Default for World {
             hosts: BTreeMap::new(),
             apart: None,
             path: Vec::new(),
+            clock: None,
             server: Vec::new(),
             proxy: Vec::new(),
             environment: BTreeMap::new(),
@@ -185,6 +189,8 @@ pub struct Server {
     pub large_layer: Option<usize>,
     /// The only versions of TLS that the front speaks, in nginx's words: `TLSv1`.
     pub tls: Option<String>,
+    /// How far its front's clock is ahead of this node's, where that is not the world's.
+    pub clock: Option<clock::Ahead>,
     /// What a raw server does.
     pub script: Option<raw::Script>,
 }
@@ -422,12 +428,17 @@ impl Scenario {
             if server.kind == ServerKind::Registry {
                 programs.push("docker-registry");
             }
-            if server.kind == ServerKind::Web || server.is_fronted() {
+            let is_fronted = server.is_fronted() || self.world.clock.is_some();
+            if server.kind == ServerKind::Web || (server.kind == ServerKind::Registry && is_fronted) {
                 programs.push("nginx");
             }
             if server.v6 {
                 programs.push("ip");
             }
+        }
+        if self.world.clock.is_some() || self.world.server.iter().any(|server| server.clock.is_some()) {
+            // The library of that program is what is wanted; the package has both.
+            programs.push("faketime");
         }
         if !self.world.path.is_empty() {
             programs.extend(["nft", "ip", "python3"]);
@@ -460,6 +471,7 @@ impl Server {
                 || self.one_answer
                 || self.client
                 || self.tls.is_some()
+                || self.clock.is_some()
                 || self.addresses != 1
                 || self.v6)
     }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use pullscope_tests::http;
 use pullscope_tests::scenario::Scenario;
-use pullscope_tests::world::process::is_installed;
+use pullscope_tests::world::process::{is_installed, run};
 use pullscope_tests::world::{Bench, World};
 
 /// A world of this TOML, or nothing where it cannot stand: then the reason is printed, and in CI it is a failure.
@@ -263,6 +263,26 @@ fn containerd_judges_the_certificates_as_they_are_called() {
         containerd.ctr(&["images", "rm", "--sync", image]).unwrap();
     }
     assert_eq!(containerd.leftovers().unwrap(), [""; 0]);
+}
+
+#[test]
+fn others_live_by_their_own_clock_and_containerd_by_this_nodes() {
+    let text = "[world]\ncontainerd = 'own'\nclock = '+1d'\n\
+        [[world.server]]\nhost = 'plain.test'\nport = 80\ncertificate = 'none'\n\
+        [[world.server]]\nhost = 'year.test'\n\
+        [[world.server]]\nhost = 'daily.test'\ncertificate = 'daily'";
+    let Some(world) = world(text) else { return };
+    let answer = http::get(at(&world, "plain.test", 80), "/v2/").unwrap();
+    let seconds = |date: &str| -> i64 { run("date", &["-d", date, "+%s"]).unwrap().trim().parse().unwrap() };
+    let ahead = seconds(answer.header("date").unwrap()) - seconds("now");
+    assert!((ahead - 86_400).abs() < 60, "{ahead} s");
+    let pull = |host: &str| {
+        let containerd = world.own_containerd().unwrap();
+        containerd.pull(&format!("{host}/probe/tiny:1"), &world.certs()).map_err(|error| error.to_string())
+    };
+    assert_eq!(pull("year.test"), Ok(()));
+    let refused = pull("daily.test").unwrap_err();
+    assert!(refused.contains("not yet valid") && refused.contains(" is before "), "{refused}");
 }
 
 #[test]

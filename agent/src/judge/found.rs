@@ -94,12 +94,12 @@ pub(super) fn status_at(level: Level) -> Status {
 pub(super) fn verdict(stage: Stage, finding: &Finding, since: Moment, tail: &str) -> Verdict {
     // A long error leaves room for what follows from it.
     let room = text::MAX_TEXT - text::clean(tail, text::MAX_TEXT / 2).len();
-    let summary = format!("{}{tail}", text::clean(&finding.text, room));
+    let summary = format!("{}{tail}", text::clean_ends(&finding.text, room));
     Verdict {
         cause: finding.cause,
         stage,
         place: finding.place.clone(),
-        summary: text::clean(&summary, text::MAX_TEXT),
+        summary: text::clean_ends(&summary, text::MAX_TEXT),
         hint: finding.hint.clone(),
         since: since.wall,
     }

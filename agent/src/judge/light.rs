@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::model::{Cause, Domain, Stage, Verdict, text};
+use crate::model::{Cause, ClockOffset, Domain, Fact, Stage, Verdict, text};
 
 use super::fallback;
 use super::found::{Concern, Found, status_at};
@@ -25,6 +25,9 @@ pub(super) const WELL_KNOWN: [&str; 9] = [
 /// What a name server that does not answer can cost a pull that works, at 5 s for each lookup: containerd makes one or
 /// two for each connection (10 s in all were seen on 2.1), and redirects and tokens have more hosts.
 const LONG_LOOKUPS: Duration = Duration::from_secs(60);
+
+/// A certificate is not held to the second against a clock whose own distance is known to the second at best.
+const TOLERANCE: Duration = Duration::from_secs(60);
 
 /// Everything that a registry's rules look at beside its own lanes.
 pub(super) struct Light<'a> {
@@ -50,7 +53,6 @@ impl<'a> Light<'a> {
     }
 
     fn on_verdict(&self, verdict: Verdict, facts: &RegistryFacts<'_>) -> Verdict {
-        let clock_is_wrong = self.trouble().is_some_and(|t| t.finding.cause == Cause::ClockSkew);
         match verdict.cause {
             // The registry's own name, as the pod's image line has it; a token service's is not of the pod's making.
             // Where a mirror stands in for a registry and is not reached, nobody has ever asked for that name.
@@ -72,7 +74,7 @@ impl<'a> Light<'a> {
                 let tail = "; the resolver is well: other registries resolve";
                 Verdict { cause: Cause::RegistryUnknown, ..with_tail(verdict, tail) }
             }
-            Cause::TlsExpired if clock_is_wrong => {
+            Cause::TlsExpired if self.clock_is_wrong() && !self.is_expired_anyway(&verdict, facts) => {
                 let tail = "; this node's clock is wrong";
                 Verdict { cause: Cause::ClockSkew, hint: None, ..with_tail(verdict, tail) }
             }
@@ -84,6 +86,31 @@ impl<'a> Light<'a> {
             }
             _ => verdict,
         }
+    }
+
+    /// Whether the node lane is sure that this node's clock is wrong, be it that something fails of it or not.
+    fn clock_is_wrong(&self) -> bool {
+        self.trouble().is_some_and(|trouble| trouble.finding.cause == Cause::ClockSkew)
+            || self.clock().is_some()
+    }
+
+    /// How far this node's clock is off, where that is known.
+    fn clock(&self) -> Option<&'a ClockOffset> {
+        match &self.node?.evidence.step(Stage::Clock)?.fact {
+            Some(Fact::Clock(clock)) => Some(clock),
+            _ => None,
+        }
+    }
+
+    /// Whether the certificate that the verdict is about is out of its time by the true time as well.
+    fn is_expired_anyway(&self, verdict: &Verdict, facts: &RegistryFacts<'_>) -> bool {
+        let Some(clock) = self.clock() else { return false };
+        let failed = facts.endpoints.iter().filter_map(|e| e.lane.as_ref()?.failed);
+        failed.filter_map(|evidence| Some((evidence, evidence.step(Stage::Tls)?))).any(|(evidence, step)| {
+            let is_it = step.outcome.finding().is_some_and(|finding| finding.place == verdict.place);
+            let Some(Fact::Validity(validity)) = &step.fact else { return false };
+            is_it && !validity.offset(evidence.at.wall).meets(clock, TOLERANCE)
+        })
     }
 
     /// Where the node lane sees that inodes are short, whatever it makes of that.
@@ -141,7 +168,7 @@ pub(super) fn root_of(concern: &Concern<'_>, pull: &Trouble<'_>) -> Option<Found
     }
     let next = concern.next.map(fallback::words).unwrap_or_default();
     let tail =
-        format!("{next}; the test pull fails: {}", text::clean(&pull.finding.text, text::MAX_TEXT / 4));
+        format!("{next}; the test pull fails: {}", text::clean_ends(&pull.finding.text, text::MAX_TEXT / 4));
     // The test pull has an end of its own; a pod's, that goes on to the next host or name server, may wait longer.
     let looks_up = root == Cause::DnsFailure && pull.step.took < LONG_LOOKUPS;
     let only_late = (concern.next.is_some() || looks_up) && takes_time && out_of_time;
@@ -156,6 +183,6 @@ pub(super) fn root_of(concern: &Concern<'_>, pull: &Trouble<'_>) -> Option<Found
 /// The verdict with more to say.
 pub(super) fn with_tail(verdict: Verdict, tail: &str) -> Verdict {
     let room = text::MAX_TEXT.saturating_sub(tail.len());
-    let summary = format!("{}{tail}", text::clean(&verdict.summary, room));
-    Verdict { summary: text::clean(&summary, text::MAX_TEXT), ..verdict }
+    let summary = format!("{}{tail}", text::clean_ends(&verdict.summary, room));
+    Verdict { summary: text::clean_ends(&summary, text::MAX_TEXT), ..verdict }
 }

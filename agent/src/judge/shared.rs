@@ -18,7 +18,7 @@ pub(super) fn shared(found: &[Found]) -> Option<Verdict> {
     let (count, stage) = (verdicts.len(), first.stage.label());
     let judged = if known.len() < found.len() { " that could be judged" } else { "" };
     let summary = format!("all {count} registries{judged} fail at {stage}: {}", first.summary);
-    let mut verdict = Verdict { summary: text::clean(&summary, text::MAX_TEXT), ..first.clone() };
+    let mut verdict = Verdict { summary: text::clean_ends(&summary, text::MAX_TEXT), ..first.clone() };
     verdict.since = verdicts.iter().map(|v| v.since).min()?;
     // What is said of one of them does not hold for all.
     if verdicts.iter().any(|v| v.place != first.place) {

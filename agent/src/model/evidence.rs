@@ -196,9 +196,9 @@ pub struct Finding {
 }
 
 impl Finding {
-    /// Makes a finding; `text` is cleaned and cut to [`text::MAX_TEXT`] bytes.
+    /// Makes a finding; `text` is cleaned, and keeps its two ends within [`text::MAX_TEXT`] bytes.
     pub fn new(cause: Cause, text: impl AsRef<str>) -> Finding {
-        let text = text::clean(text.as_ref(), text::MAX_TEXT);
+        let text = text::clean_ends(text.as_ref(), text::MAX_TEXT);
         Finding { cause, text, place: String::new(), hint: None, is_taken: false }
     }
 
@@ -234,6 +234,55 @@ pub enum Fact {
     Pull(PullReport),
     /// Where the runtime asks for the registry, in its order.
     Hosts(Vec<RegistryHost>),
+    /// From when to when the server's certificate is valid.
+    Validity(Validity),
+    /// How far this node's clock is off.
+    Clock(ClockOffset),
+}
+
+/// From when to when a certificate chain is valid that nothing but this node's clock can be against.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Validity {
+    /// Its first moment.
+    pub from: SystemTime,
+    /// Its last moment.
+    pub until: SystemTime,
+    /// Who issued the certificate that is out of its time, or else the server's own.
+    pub issuer: String,
+    /// That certificate's serial number, as its issuer gave it.
+    pub serial: String,
+}
+
+impl Validity {
+    /// What the true time is ahead of a clock that shows `now`, if the certificate is well.
+    pub fn offset(&self, now: SystemTime) -> ClockOffset {
+        ClockOffset { least: seconds_between(now, self.from), most: seconds_between(now, self.until) }
+    }
+}
+
+/// What the true time is ahead of this node's clock, in seconds; negative where that clock runs ahead.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ClockOffset {
+    /// At least.
+    pub least: f64,
+    /// At most.
+    pub most: f64,
+}
+
+impl ClockOffset {
+    /// Whether both can be true, to within `tolerance`.
+    pub fn meets(&self, other: &ClockOffset, tolerance: Duration) -> bool {
+        let tolerance = tolerance.as_secs_f64();
+        self.least <= other.most + tolerance && other.least <= self.most + tolerance
+    }
+}
+
+/// How many seconds `to` is after `from`; negative where it is before.
+pub fn seconds_between(from: SystemTime, to: SystemTime) -> f64 {
+    match to.duration_since(from) {
+        Ok(after) => after.as_secs_f64(),
+        Err(before) => -before.duration().as_secs_f64(),
+    }
 }
 
 /// The runtime on this node.

@@ -12,8 +12,8 @@ mod workload;
 
 pub use cause::{Cause, Domain, Fault};
 pub use evidence::{
-    Evidence, Fact, Finding, Moment, Outcome, Phase, PullOutcome, PullReport, Quota, Role, RuntimeInfo, Step,
-    Subject,
+    ClockOffset, Evidence, Fact, Finding, Moment, Outcome, Phase, PullOutcome, PullReport, Quota, Role,
+    RuntimeInfo, Step, Subject, Validity, seconds_between,
 };
 pub use reading::Reading;
 pub use reference::{ImageReference, ReferenceError, Target};

@@ -18,6 +18,32 @@ pub fn cut(text: &str, max: usize) -> String {
 /// Makes `text` safe for a terminal, a log line or a page's plain text: white space of any kind becomes one
 /// space, other control and bidirectional-override characters become `\u{..}`, and the whole is cut to `max` bytes.
 pub fn clean(text: &str, max: usize) -> String {
+    cut(&cleaned(text, max), max)
+}
+
+/// As [`clean`], for errors: what is too long loses its middle (`…`). A chain of errors begins with what was wanted and
+/// ends with what is wrong.
+pub fn clean_ends(text: &str, max: usize) -> String {
+    let whole = cleaned(text, max);
+    if whole.len() <= max {
+        return whole;
+    }
+    // As much of the end as could be wanted; what is far longer is not gone through.
+    let mut begin = text.len().saturating_sub(max);
+    while !text.is_char_boundary(begin) {
+        begin += 1;
+    }
+    let end = cleaned(&text[begin..], usize::MAX);
+    let mut from = end.len().saturating_sub(max / 2);
+    while !end.is_char_boundary(from) {
+        from += 1;
+    }
+    let end = end[from..].trim_start();
+    format!("{}{end}", cut(&whole, max.saturating_sub(end.len())))
+}
+
+/// The text made safe, up to a character beyond `max` bytes.
+fn cleaned(text: &str, max: usize) -> String {
     let mut out = String::with_capacity(text.len().min(max) + 8);
     let mut spaced = true;
     for c in text.chars() {
@@ -41,7 +67,7 @@ pub fn clean(text: &str, max: usize) -> String {
     if out.ends_with(' ') {
         out.pop();
     }
-    cut(&out, max)
+    out
 }
 
 /// Characters that reorder or hide what stands beside them (Unicode TR 9 overrides and isolates, zero width).
@@ -69,5 +95,24 @@ mod tests {
     #[test]
     fn the_bound_holds_for_text_that_grows_by_escaping() {
         assert!(clean(&"\u{1b}".repeat(10_000), 100).len() <= 100);
+    }
+
+    #[test]
+    fn of_a_long_error_both_ends_are_kept() {
+        assert_eq!(clean_ends("short", 5), "short");
+        let long = format!("failed to pull: {}: connection refused", "x".repeat(10_000));
+        let told = clean_ends(&long, 64);
+        assert!(told.starts_with("failed to pull: xxx") && told.ends_with(": connection refused"), "{told}");
+        assert_eq!((told.len(), told.matches('…').count()), (64, 1));
+    }
+
+    #[test]
+    fn both_ends_are_within_the_bound_whatever_they_are_made_of() {
+        for unit in ["\u{1b}", "ä", " ", "€\n", "a"] {
+            for max in [8, 9, 10, 63, 100] {
+                let told = clean_ends(&unit.repeat(1000), max);
+                assert!(told.len() <= max, "{unit:?} {max}: {told}");
+            }
+        }
     }
 }

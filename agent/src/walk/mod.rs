@@ -109,9 +109,10 @@ impl Walker {
         let (content, snapshots) = tools.roots(runtime.as_ref());
         let measured = disk::measure_within(&content, &snapshots, tools.disk, seen.limit());
         let _ = seen.stage(Stage::Disk, measured).await;
-        let sample = |target: &Arc<Target>| target.clock_sample(tools.now(), tools.clock_counts);
-        let samples: Vec<_> = self.targets().iter().filter_map(sample).collect();
-        let _ = seen.stage(Stage::Clock, async { clock::compare(&samples) }).await;
+        let now = tools.now();
+        let told = |target: &Arc<Target>| target.clock_samples(now, tools.clock_counts);
+        let samples: Vec<_> = self.targets().iter().flat_map(told).collect();
+        let _ = seen.stage(Stage::Clock, async { clock::compare(&samples, now.wall) }).await;
         seen.finish(&[], Subject::Node, Lane::Node, tools.now())
     }
 
@@ -169,6 +170,7 @@ impl Walker {
         let registry = target.name().clone();
         let subject = Subject::Endpoint { registry, url: endpoint.url.clone(), role: endpoint.role };
         let evidence = seen.finish(&plan, subject, Lane::Wire, tools.now());
+        target.learn_validity(endpoint, &evidence, tools.now());
         if endpoint.role == Role::Registry {
             target.learn_quota(&evidence);
             target.has_been_looked_at();

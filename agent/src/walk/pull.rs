@@ -58,7 +58,7 @@ pub(super) async fn stage_until(
         Err(Stop::Undecided(why, mut seen)) if until.is_some_and(|until| until <= Instant::now()) => {
             let told = |text: &str| text.replacen(pull::STOPPED, NOT_WAITED_FOR, 1);
             if let Some(Fact::Pull(report)) = &mut seen.fact {
-                report.message = text::clean(&told(&report.message), text::MAX_TEXT);
+                report.message = text::clean_ends(&told(&report.message), text::MAX_TEXT);
             }
             Err(Stop::Undecided(told(&why), seen))
         }
@@ -146,7 +146,7 @@ fn not_tried(image: &str, why: String) -> Stop {
         bytes: 0,
         took: Duration::ZERO,
         phases: Vec::new(),
-        message: text::clean(&why, text::MAX_TEXT),
+        message: text::clean_ends(&why, text::MAX_TEXT),
     };
     Stop::Undecided(why, Seen { fact: Some(Fact::Pull(report)), ..Seen::default() })
 }

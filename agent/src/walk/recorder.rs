@@ -63,7 +63,7 @@ impl Recorder {
             }
             Err(Stop::Failed(finding, seen)) => (Outcome::Failed(finding), seen, Err(Stopped)),
             Err(Stop::Undecided(why, seen)) => {
-                (Outcome::Undecided(text::clean(&why, text::MAX_TEXT)), seen, Err(Stopped))
+                (Outcome::Undecided(text::clean_ends(&why, text::MAX_TEXT)), seen, Err(Stopped))
             }
         };
         let detail = text::clean(&seen.detail, MAX_DETAIL);

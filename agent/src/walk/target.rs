@@ -13,7 +13,9 @@ use crate::config::{Registry, TestImage};
 use crate::containerd::Endpoint;
 use crate::containerd::credentials::Credentials;
 use crate::containerd::proxy::ProxyRules;
-use crate::model::{Evidence, Fact, Moment, Quota, RegistryName};
+use crate::model::{
+    Evidence, Fact, Moment, Outcome, Quota, RegistryName, Role, Stage, Validity, seconds_between,
+};
 use crate::stages::clock::Sample;
 use crate::stages::manifest::{Nearby, Shelf};
 use crate::stages::way::Terms;
@@ -43,10 +45,19 @@ struct Learnt {
     quota: Option<Quota>,
     /// What the last manifest was got with.
     credentials: Option<Credentials>,
-    /// The registry's clock minus this node's in seconds, and when that was; since the process began.
-    clock_offset: Option<(f64, Duration)>,
+    /// What its endpoints tell of the time, by their URL. The bound is that of the endpoints.
+    times: BTreeMap<String, Times>,
     /// What an endpoint has instead of the missing tag, by its URL, and when that was. The bound is that of the endpoints.
     nearby: BTreeMap<String, (Nearby, Duration)>,
+}
+
+/// What one endpoint tells of the time. Each is kept with the time since the process began: that clock nobody sets.
+#[derive(Debug, Default)]
+struct Times {
+    /// Who tells it.
+    who: String,
+    date: Option<(SystemTime, Duration)>,
+    validity: Option<(Validity, Duration)>,
 }
 
 // === impl Target ===
@@ -171,21 +182,50 @@ impl Target {
         self.leave.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Keeps what the registry's clock says at `now`. An answer without a date leaves nothing to compare.
-    pub(super) fn learn_clock(&self, date: Option<SystemTime>, now: Moment) {
-        let offset = date.map(|date| match date.duration_since(now.wall) {
-            Ok(ahead) => ahead.as_secs_f64(),
-            Err(behind) => -behind.duration().as_secs_f64(),
-        });
-        self.learnt().clock_offset = offset.map(|offset| (offset, now.since_start));
+    /// Keeps what an endpoint's clock says at `now`. An answer without a date leaves nothing to compare.
+    pub(super) fn learn_clock(&self, endpoint: &Endpoint, date: Option<SystemTime>, now: Moment) {
+        self.tell_time(endpoint, |times| times.date = date.map(|date| (date, now.since_start)));
     }
 
-    /// The registry's clock, if it told it within `counts` before `now`: an older answer knows nothing of a clock that
-    /// has been set since.
-    pub(super) fn clock_sample(&self, now: Moment, counts: Duration) -> Option<Sample> {
-        let (offset, at) = self.learnt().clock_offset?;
-        (now.since_start.saturating_sub(at) <= counts)
-            .then(|| Sample { registry: self.name().to_string(), offset })
+    /// Keeps from when to when the endpoint's certificate is valid, if the walk that ended at `now` was shown one.
+    pub(super) fn learn_validity(&self, endpoint: &Endpoint, evidence: &Evidence, now: Moment) {
+        let Some(step) = evidence.step(Stage::Tls) else { return };
+        let validity = match (&step.outcome, &step.fact) {
+            (Outcome::Skipped(_), _) => return,
+            (_, Some(Fact::Validity(validity))) => Some((validity.clone(), now.since_start)),
+            _ => None,
+        };
+        self.tell_time(endpoint, |times| times.validity = validity);
+    }
+
+    fn tell_time(&self, endpoint: &Endpoint, told: impl FnOnce(&mut Times)) {
+        let mut learnt = self.learnt();
+        let times = learnt.times.entry(endpoint.url.clone()).or_default();
+        // A mirror may stand in for several registries, and is one clock.
+        times.who = match endpoint.role {
+            Role::Registry => self.name().to_string(),
+            Role::Mirror => endpoint.authority().to_owned(),
+        };
+        told(times);
+    }
+
+    /// What its endpoints told of the time within `counts` before `now`. Whatever was set at this node's clock since is
+    /// in the offsets.
+    pub(super) fn clock_samples(&self, now: Moment, counts: Duration) -> Vec<Sample> {
+        let age = |at: &Duration| now.since_start.saturating_sub(*at);
+        let times = &mut self.learnt().times;
+        for times in times.values_mut() {
+            times.date.take_if(|(_, at)| age(at) > counts);
+            times.validity.take_if(|(_, at)| age(at) > counts);
+        }
+        // Endpoints that are no longer configured do not stay.
+        times.retain(|_, times| times.date.is_some() || times.validity.is_some());
+        let sample = |times: &Times| Sample {
+            registry: times.who.clone(),
+            offset: times.date.map(|(date, at)| seconds_between(now.wall, date + age(&at))),
+            validity: times.validity.as_ref().map(|(validity, _)| validity.clone()),
+        };
+        times.values().map(sample).collect()
     }
 
     pub(super) fn learn_quota(&self, evidence: &Evidence) {
@@ -244,9 +284,27 @@ mod tests {
         let target = Target::new(&config.registries[0]);
         let at = |seconds| Moment { wall: SystemTime::now(), since_start: Duration::from_secs(seconds) };
         let hour = Duration::from_secs(3600);
-        target.learn_clock(Some(at(10).wall + hour), at(10));
-        let offset = |seconds| target.clock_sample(at(seconds), tools.clock_counts).map(|s| s.offset.round());
-        assert_eq!(offset(190), Some(3600.0));
+        let endpoint = Endpoint::of_registry(target.name(), false).expect("it is a host");
+        target.learn_clock(&endpoint, Some(at(10).wall + hour), at(10));
+        let offset = |seconds| {
+            let samples = target.clock_samples(at(seconds), tools.clock_counts);
+            samples.first().and_then(|sample| sample.offset).map(|offset| (offset / 60.0).round())
+        };
+        assert_eq!(offset(190), Some(63.0));
         assert_eq!(offset(191), None, "three intervals of a minute have passed");
+    }
+
+    #[test]
+    fn a_clock_that_was_set_since_is_held_against_the_time_of_the_last_answer() {
+        let config = crate::config::load("", &|_| Err(io::ErrorKind::NotFound.into())).expect("it is valid");
+        let target = Target::new(&config.registries[0]);
+        let (then, minute) = (SystemTime::now(), Duration::from_secs(60));
+        let at = |wall, since_start| Moment { wall, since_start };
+        let endpoint = Endpoint::of_registry(target.name(), false).expect("it is a host");
+        target.learn_clock(&endpoint, Some(then), at(then, minute));
+        // A minute has passed, and the clock was set ahead by a day.
+        let now = at(then + minute + minute * 60 * 24, minute * 2);
+        let offsets: Vec<_> = target.clock_samples(now, minute * 3).iter().map(|s| s.offset).collect();
+        assert_eq!(offsets, [Some(-86_400.0)]);
     }
 }

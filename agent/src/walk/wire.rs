@@ -39,7 +39,7 @@ pub(super) async fn walk(
     let again = opener(reach, addresses, is_plain, tools.timeout);
     let begun = begin(stream, again, reach, is_plain, target, seen.limit());
     let (mut talk, Ping { mut challenges, date }) = seen.stage(Stage::Ping, begun).await?;
-    target.learn_clock(date, tools.now());
+    target.learn_clock(endpoint, date, tools.now());
     let mut login = Login::default();
     loop {
         let limit = seen.limit();

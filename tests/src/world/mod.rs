@@ -23,6 +23,7 @@ use crate::{Fallible, PASSWORD, USER};
 pub mod address;
 mod bench;
 pub mod bulk;
+pub mod clock;
 pub mod containerd;
 pub mod cri;
 pub mod disk;
@@ -57,6 +58,7 @@ pub struct World {
     /// The scenario's roots.
     pub authority: Authority,
     signer: Signer,
+    clock: Option<clock::Ahead>,
     block: Block,
     dir: TempDir,
 }
@@ -101,8 +103,12 @@ impl World {
             _mount: None,
             _v6: Vec::new(),
             addresses: BTreeMap::new(),
-            authority: Authority::new(dir.path())?,
+            authority: match spec.clock {
+                Some(ahead) => Authority::by_clock(dir.path(), ahead.length())?,
+                None => Authority::new(dir.path())?,
+            },
             signer: Signer::new()?,
+            clock: spec.clock,
             block: Block::take()?,
             dir,
         };
@@ -271,7 +277,7 @@ impl World {
                 }
             }
             ServerKind::Web => self.start_nginx(spec, &listen, identity.as_ref(), None)?,
-            ServerKind::Registry if spec.is_fronted() => {
+            ServerKind::Registry if spec.is_fronted() || self.clock.is_some() => {
                 let behind = SocketAddr::new(self.free_address(), 5000);
                 self.start_registry(spec, bench, behind, None)?;
                 self.start_nginx(spec, &listen, identity.as_ref(), Some(behind))?;
@@ -336,6 +342,7 @@ impl World {
             clients: spec.client.then_some(&clients),
             versions: spec.tls.as_deref(),
             token: &token,
+            clock: spec.clock.or(self.clock),
         };
         let process = nginx::start(&format!("nginx-{}", spec.host), self.dir.path(), &site)?;
         self.servers.push(Running::Process { host: spec.host.clone(), process });

@@ -35,8 +35,6 @@ pub enum Script {
     EndlessProvisional,
     /// Answers 200 with a body that never ends.
     EndlessBody,
-    /// Answers everything as a registry would, by a clock that stands in the year 2024.
-    OldDate,
     /// Promises a body of 1000 bytes and closes after ten.
     CutBody,
     /// Answers everything with 408, and closes.
@@ -182,19 +180,6 @@ fn answer(mut stream: impl Read + Write, script: Script, stop: &AtomicBool) {
                 .write_all(b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
             let _ = stream.flush();
         }
-        Script::OldDate => loop {
-            // A registry's answer to both GET /v2/ and HEAD of a manifest: neither has a body. Without a digest nobody
-            // asks for more.
-            let answer = "HTTP/1.1 200 OK\r\nDate: Mon, 01 Jan 2024 00:00:00 GMT\r\nContent-Length: 0\r\n\
-                          Docker-Distribution-Api-Version: registry/2.0\r\n\
-                          Content-Type: application/vnd.oci.image.manifest.v1+json\r\n\r\n";
-            if stream.write_all(answer.as_bytes()).and_then(|()| stream.flush()).is_err() {
-                return;
-            }
-            if !read_request(&mut stream, stop) {
-                return;
-            }
-        },
         Script::StalledLayer | Script::DrippingLayer | Script::ChunkedCutLayer | Script::OldLayer => {
             give_layer(stream, script, stop);
         }

@@ -33,6 +33,9 @@ pub enum Certificate {
     ExpiredIntermediate,
     /// The leaf ends the day after tomorrow.
     Expiring,
+    /// The leaf began twelve hours ago and lives for a day, as private authorities give them to those that renew by
+    /// themselves; its intermediate is this server's alone.
+    Daily,
     /// The leaf begins tomorrow.
     NotYetValid,
     /// The leaf is for `other.example`.
@@ -96,14 +99,22 @@ pub struct Authority {
     root: Issuer<'static, KeyPair>,
     system: String,
     trusted: Vec<String>,
+    /// How far the clocks of those who issue are ahead of this machine's.
+    clock: Duration,
 }
 
 impl Authority {
     /// Makes the trusted root.
     pub fn new(dir: &Path) -> Fallible<Authority> {
-        let (root, pem) = authority("pullscope test root", None, Days::year())?;
-        let (_, stranger) = authority("some public root", None, Days::year())?;
-        let made = Authority { dir: dir.to_owned(), root, system: stranger, trusted: vec![pem] };
+        Authority::by_clock(dir, Duration::ZERO)
+    }
+
+    /// Makes the trusted root, and all that comes after it, by a clock that is so far ahead of this machine's.
+    pub fn by_clock(dir: &Path, clock: Duration) -> Fallible<Authority> {
+        let year = Life::days(-30, 365).by(clock);
+        let (root, pem) = authority("pullscope test root", None, year)?;
+        let (_, stranger) = authority("some public root", None, year)?;
+        let made = Authority { dir: dir.to_owned(), root, system: stranger, trusted: vec![pem], clock };
         made.write_trusted()?;
         Ok(made)
     }
@@ -121,14 +132,16 @@ impl Authority {
     /// Makes what a server for `host` shows; nothing for plain HTTP.
     pub fn issue(&mut self, host: &str, fault: Certificate) -> Fallible<Option<Identity>> {
         use Certificate::{
-            CaFalseRoot, Expired, ExpiredIntermediate, Expiring, Good, NoIntermediate, NotYetValid,
+            CaFalseRoot, Daily, Expired, ExpiredIntermediate, Expiring, Good, NoIntermediate, NotYetValid,
             OtherName, SelfSigned, System, Untrusted, Wildcard,
         };
-        let days = match fault {
-            Expired => Days(-30, -1),
-            Expiring => Days(-30, 2),
-            NotYetValid => Days(1, 300),
-            _ => Days::year(),
+        let year = Life::days(-30, 365).by(self.clock);
+        let life = match fault {
+            Expired => Life::days(-30, -1).by(self.clock),
+            Expiring => Life::days(-30, 2).by(self.clock),
+            Daily => Life(Duration::hours(-12), Duration::hours(12)).by(self.clock),
+            NotYetValid => Life::days(1, 300).by(self.clock),
+            _ => year,
         };
         let name = match fault {
             OtherName => "other.example",
@@ -136,7 +149,7 @@ impl Authority {
             _ => host,
         };
         let key = KeyPair::generate()?;
-        let mut leaf = leaf_params(name, days)?;
+        let mut leaf = leaf_params(name, life)?;
         let chain = match fault {
             Certificate::None => return Ok(None),
             SelfSigned => {
@@ -146,26 +159,32 @@ impl Authority {
                 pem
             }
             CaFalseRoot => {
-                let mut params = authority_params("pullscope root without CA", Days::year())?;
+                let mut params = authority_params("pullscope root without CA", year)?;
                 params.is_ca = IsCa::ExplicitNoCa;
                 let root_key = KeyPair::generate()?;
                 self.trusted.push(params.self_signed(&root_key)?.pem());
                 leaf.signed_by(&key, &Issuer::new(params, root_key))?.pem()
             }
             Untrusted => {
-                let (stranger, _) = authority("a root that nobody trusts", None, Days::year())?;
-                let (middle, pem) = authority("its intermediate", Some(&stranger), Days::year())?;
+                let (stranger, _) = authority("a root that nobody trusts", None, year)?;
+                let (middle, pem) = authority("its intermediate", Some(&stranger), year)?;
                 leaf.signed_by(&key, &middle)?.pem() + &pem
             }
             System => {
-                let (inspector, pem) = authority("a corporate inspection root", None, Days::year())?;
+                let (inspector, pem) = authority("a corporate inspection root", None, year)?;
                 self.system += &pem;
                 leaf.signed_by(&key, &inspector)?.pem()
             }
+            Daily => {
+                let own = format!("pullscope test intermediate of {host}");
+                let (middle, pem) = authority(&own, Some(&self.root), year)?;
+                leaf.signed_by(&key, &middle)?.pem() + &pem
+            }
             Good | Expired | Expiring | NotYetValid | OtherName | Wildcard | NoIntermediate
             | ExpiredIntermediate => {
-                let days = if fault == ExpiredIntermediate { Days(-30, -1) } else { Days::year() };
-                let (middle, pem) = authority("pullscope test intermediate", Some(&self.root), days)?;
+                let ended = Life::days(-30, -1).by(self.clock);
+                let life = if fault == ExpiredIntermediate { ended } else { year };
+                let (middle, pem) = authority("pullscope test intermediate", Some(&self.root), life)?;
                 let sent = if fault == NoIntermediate { "" } else { &pem };
                 leaf.signed_by(&key, &middle)?.pem() + sent
             }
@@ -182,7 +201,7 @@ impl Authority {
 
     /// Makes what a client shows.
     pub fn issue_client(&self, name: &str) -> Fallible<Identity> {
-        let mut leaf = leaf_params(name, Days::year())?;
+        let mut leaf = leaf_params(name, Life::days(-30, 365).by(self.clock))?;
         leaf.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         let key = KeyPair::generate()?;
         let identity = Identity {
@@ -200,35 +219,40 @@ impl Authority {
     }
 }
 
-/// From when to when, in days from now.
+/// From when to when, from now.
 #[derive(Clone, Copy)]
-struct Days(i64, i64);
+struct Life(Duration, Duration);
 
-impl Days {
-    fn year() -> Days {
-        Days(-30, 365)
+impl Life {
+    fn days(from: i64, until: i64) -> Life {
+        Life(Duration::days(from), Duration::days(until))
+    }
+
+    /// The same by a clock that is so far ahead.
+    fn by(self, clock: Duration) -> Life {
+        Life(self.0 + clock, self.1 + clock)
     }
 }
 
-fn params(days: Days) -> CertificateParams {
+fn params(life: Life) -> CertificateParams {
     let now = OffsetDateTime::now_utc();
     let mut params = CertificateParams::default();
-    params.not_before = now + Duration::days(days.0);
-    params.not_after = now + Duration::days(days.1);
+    params.not_before = now + life.0;
+    params.not_after = now + life.1;
     params.use_authority_key_identifier_extension = true;
     params
 }
 
-fn leaf_params(name: &str, days: Days) -> Fallible<CertificateParams> {
-    let mut leaf = params(days);
+fn leaf_params(name: &str, life: Life) -> Fallible<CertificateParams> {
+    let mut leaf = params(life);
     leaf.subject_alt_names = CertificateParams::new(vec![name.to_owned()])?.subject_alt_names;
     leaf.distinguished_name.push(DnType::CommonName, name);
     leaf.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     Ok(leaf)
 }
 
-fn authority_params(name: &str, days: Days) -> Fallible<CertificateParams> {
-    let mut params = params(days);
+fn authority_params(name: &str, life: Life) -> Fallible<CertificateParams> {
+    let mut params = params(life);
     params.distinguished_name.push(DnType::CommonName, name);
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
@@ -239,9 +263,9 @@ fn authority_params(name: &str, days: Days) -> Fallible<CertificateParams> {
 fn authority(
     name: &str,
     under: Option<&Issuer<'_, KeyPair>>,
-    days: Days,
+    life: Life,
 ) -> Fallible<(Issuer<'static, KeyPair>, String)> {
-    let params = authority_params(name, days)?;
+    let params = authority_params(name, life)?;
     let key = KeyPair::generate()?;
     let pem = match under {
         Some(issuer) => params.signed_by(&key, issuer)?.pem(),
@@ -271,7 +295,7 @@ mod tests {
 
     #[test]
     fn openssl_accepts_the_good_ones() {
-        for fault in [Certificate::Good, Certificate::Expiring, Certificate::SelfSigned] {
+        for fault in [Certificate::Good, Certificate::Expiring, Certificate::Daily, Certificate::SelfSigned] {
             assert_eq!(judged(fault), "OK", "{fault:?}");
         }
     }

@@ -11,7 +11,7 @@ use super::fault::{BeyondUs, ChainFault, FaultKind, Named, Rejected, Role, date,
 use super::names;
 use super::paths::{Builder, Link, Path, out_of_time, unknown_extensions};
 use super::roots::Roots;
-use crate::model::{Cause, Finding, text};
+use crate::model::{Cause, Finding, Validity, text};
 
 /// The most certificates of a server that are looked at. The TLS library takes 64 KiB of them, which is fewer than
 /// this for any real key; chains of the public web have five at most.
@@ -107,6 +107,27 @@ impl Judgement {
         Some(match at.duration_since(SystemTime::UNIX_EPOCH) {
             Ok(after) => after.as_secs_f64(),
             Err(before) => -before.duration().as_secs_f64(),
+        })
+    }
+
+    /// From when to when the chain is valid, where nothing but its dates is against it: that bounds how wrong a clock
+    /// can be by which it is in or out of its time.
+    pub fn validity(&self) -> Option<Validity> {
+        let is_date = |fault: &ChainFault| {
+            matches!(fault.kind, FaultKind::Expired { .. } | FaultKind::NotYetValid { .. })
+        };
+        if self.beyond.is_some() || !self.faults.iter().all(is_date) {
+            return None;
+        }
+        let leaf = self.leaf.as_ref()?;
+        let refused = || self.faults.iter().map(|fault| &fault.certificate);
+        let decides = refused().next().unwrap_or(leaf);
+        let all = || refused().chain([leaf]);
+        Some(Validity {
+            from: all().filter_map(|certificate| certificate.not_before).max()?,
+            until: all().filter_map(|certificate| certificate.not_after).min()?,
+            issuer: decides.issuer.clone(),
+            serial: decides.serial.clone(),
         })
     }
 
@@ -228,7 +249,8 @@ fn malformed(position: usize, why: &str) -> ChainFault {
     let role = if position == 0 { Role::Leaf } else { Role::Intermediate };
     let unread = || "unreadable".to_owned();
     let title = format!("number {}", position + 1);
-    let certificate = Named { role, title, issuer: unread(), serial: unread(), not_after: None };
+    let certificate =
+        Named { role, title, issuer: unread(), serial: unread(), not_before: None, not_after: None };
     ChainFault { kind: FaultKind::Malformed(text::cut(why, 120)), certificate }
 }
 

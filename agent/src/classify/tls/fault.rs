@@ -32,6 +32,8 @@ pub struct Named {
     pub issuer: String,
     /// In hexadecimal, with colons.
     pub serial: String,
+    /// When it becomes valid; none if it could not be read.
+    pub not_before: Option<SystemTime>,
     /// When it expires; none if it could not be read.
     pub not_after: Option<SystemTime>,
 }
@@ -122,6 +124,7 @@ impl Named {
             title: certificate.title.clone(),
             issuer: certificate.issuer_title.clone(),
             serial: certificate.serial.clone(),
+            not_before: Some(certificate.not_before),
             not_after: Some(certificate.not_after),
         }
     }
@@ -363,7 +366,7 @@ pub(super) fn date(at: SystemTime) -> String {
 }
 
 /// A length of time in its one unit that says enough.
-pub(super) fn rough(time: Duration) -> String {
+pub(in crate::classify) fn rough(time: Duration) -> String {
     const UNITS: [(u64, &str); 3] = [(86_400, "day"), (3_600, "hour"), (60, "minute")];
     let seconds = time.as_secs();
     for (unit, name) in UNITS {

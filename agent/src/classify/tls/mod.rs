@@ -24,6 +24,7 @@ use rustls::{
 
 pub use certificate::Names;
 pub use chain::{Judgement, SOON, judge};
+pub(super) use fault::rough;
 pub use fault::{BeyondUs, ChainFault, FaultKind, Named, Rejected, Role};
 pub use roots::Roots;
 

@@ -86,7 +86,7 @@ pub(super) fn conclude(order: &Order<'_>, ending: Ending, trip: Trip) -> Checked
         bytes: trip.bytes,
         took: trip.took,
         phases: trip.phases,
-        message: safe::clean(&parts.join("; "), safe::MAX_TEXT),
+        message: safe::clean_ends(&parts.join("; "), safe::MAX_TEXT),
     };
     let detail = match &ending {
         Ending::Pulled => {

@@ -34,7 +34,7 @@ use super::files::{open_regular, read_bounded};
 use super::{Checked, Pass, Seen, Stop, silent};
 use crate::classify;
 use crate::classify::tls::{Judgement, Roots, judge};
-use crate::model::{Finding, Reading, Stage, text};
+use crate::model::{Fact, Finding, Reading, Stage, text};
 
 /// The cryptography of every handshake, made once: ring's, with the curve that Go has more, and AES-128 before AES-256,
 /// as Go prefers them (crypto/tls, `defaultCipherSuitesTLS13`); it is the cheaper one, too.
@@ -295,7 +295,9 @@ fn seen(
     let parts = [version, judgement.map(Judgement::detail), blind, roots, asks];
     let readings =
         judgement.and_then(Judgement::not_after).map(|at| (Reading::TlsNotAfter, at)).into_iter().collect();
-    Seen { detail: parts.into_iter().flatten().collect::<Vec<_>>().join(", "), readings, fact: None }
+    let vouched = judgement.filter(|_| !trust.is_blind);
+    let fact = vouched.and_then(Judgement::validity).map(Fact::Validity);
+    Seen { detail: parts.into_iter().flatten().collect::<Vec<_>>().join(", "), readings, fact }
 }
 
 /// What a list of roots calls itself: its first line, a comment. Text outside of the certificates is no part of PEM.

@@ -20,7 +20,7 @@ use tokio_rustls::client::TlsStream;
 use super::forge::{Made, OpensslServer, alone, authority, dated, server};
 use super::{PROVIDER, Trust, handshake};
 use crate::classify;
-use crate::model::{Finding, Reading};
+use crate::model::{Fact, Finding, Reading};
 use crate::stages::{Checked, Seen, Stop};
 
 const HOST: &str = "registry.test";
@@ -80,6 +80,7 @@ async fn check_refused(leaf: CertificateParams, is_trusted: bool, cause: &str, w
     assert!(finding.text.contains(words), "{}", finding.text);
     assert_eq!(finding.place, HOST);
     assert_eq!(seen.readings.len(), 1, "the expiry is read all the same");
+    assert!(seen.fact.is_none() || cause == "tls_expired", "only dates can be the clock's fault");
     assert_eq!(met.await.unwrap().unwrap().1, Vec::<u8>::new(), "nothing is sent");
 }
 
@@ -101,6 +102,11 @@ async fn check_good(versions: &[&'static SupportedProtocolVersion], version: &st
         SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs_f64() + 90.0 * 86_400.0;
     assert_eq!(reading, Reading::TlsNotAfter);
     assert!((at - expect).abs() < 120.0, "the leaf expires first: {at}, {expect}");
+    let Some(Fact::Validity(validity)) = &pass.seen.fact else { panic!("{:?}", pass.seen.fact) };
+    assert_eq!(validity.issuer, "CN=Middle");
+    let bounds = validity.offset(SystemTime::now());
+    assert!((bounds.least / 86_400.0 + 30.0).abs() < 0.01, "{bounds:?}");
+    assert!((bounds.most / 86_400.0 - 90.0).abs() < 0.01, "{bounds:?}");
     let mut stream = pass.product;
     stream.write_all(b"hello").await.unwrap();
     stream.shutdown().await.unwrap();
