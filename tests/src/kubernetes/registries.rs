@@ -129,6 +129,7 @@ impl Registries {
             one_answer: false,
             clients: None,
             versions: None,
+            clock: None,
             token: "",
         };
         let front = nginx::start("limiting", &self.home, &site)?;
