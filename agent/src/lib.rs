@@ -19,4 +19,5 @@ pub mod stages;
 pub mod walk;
 pub mod workloads;
 // The knowing wing's face.
+pub mod explain;
 pub mod export;

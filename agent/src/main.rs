@@ -30,6 +30,9 @@ enum Command {
     Check(cli::check::Arguments),
     /// Says what an error text means.
     Classify(cli::classify::Arguments),
+    /// Explains why a pod's images do not come: exit 0 nothing is wrong with its pulls, 1 something is, 2 there is no such
+    /// pod or the command line is wrong, 3 the cluster could not be asked.
+    Explain(cli::explain::Arguments),
     /// Checks a configuration file, or prints the default one.
     #[command(subcommand)]
     Config(cli::config::Command),
@@ -62,6 +65,7 @@ fn main() -> ExitCode {
         Command::Agent(arguments) => cli::agent::run(&arguments),
         Command::Check(arguments) => cli::check::run(&arguments),
         Command::Classify(arguments) => cli::classify::run(&arguments),
+        Command::Explain(arguments) => cli::explain::run(&arguments),
         Command::Config(command) => cli::config::run(&command),
     }
 }

@@ -20,11 +20,16 @@ const FLOORS: &[(&str, &[&str], &str)] = &[
         &["model", "classify", "config", "containerd", "stages"],
         "it tells which containers fail; why is the judge's, and asking registries the schedule's",
     ),
+    (
+        "explain",
+        &["model", "classify", "containerd", "judge", "workloads"],
+        "it joins facts that others have gathered; of `workloads` it takes what a pod is",
+    ),
     ("export", &["model", "ledger"], "a leaf that reads a view: nothing shown can start work"),
 ];
 
 /// Rooms without I/O and without a clock: what they say can be tested with values alone.
-const PURE: &[&str] = &["model", "classify", "judge", "containerd", "config", "ledger"];
+const PURE: &[&str] = &["model", "classify", "judge", "containerd", "config", "ledger", "explain"];
 
 /// What a pure room may not name.
 const IMPURE: &[&str] = &[

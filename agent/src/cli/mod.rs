@@ -4,6 +4,7 @@ pub(crate) mod agent;
 pub(crate) mod check;
 pub(crate) mod classify;
 pub(crate) mod config;
+pub(crate) mod explain;
 
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};

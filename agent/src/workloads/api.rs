@@ -123,6 +123,24 @@ impl Api {
         serde_json::from_slice(&bytes).map_err(|error| ApiError::Nonsense(format!("{path}: {error}")))
     }
 
+    /// The bytes of an answer, of at most `max`, with its status, whatever that is: through the API server's proxy it is
+    /// another's.
+    ///
+    /// # Errors
+    /// [`ApiError`], and none of them a refusal.
+    pub async fn answer(
+        &self,
+        path: &str,
+        max: usize,
+        limit: Duration,
+    ) -> Result<(StatusCode, Vec<u8>), ApiError> {
+        let until = Instant::now() + limit;
+        let request = self.client.get(format!("{}{path}", self.access.server));
+        let mut answer = self.ask(request, until).await?;
+        let bytes = body(&mut answer, max, until).await?;
+        Ok((answer.status(), bytes))
+    }
+
     /// Makes an object.
     ///
     /// # Errors
@@ -136,7 +154,7 @@ impl Api {
         body(&mut answer, MAX_REFUSAL, until).await.map(drop)
     }
 
-    async fn send(
+    async fn ask(
         &self,
         request: reqwest::RequestBuilder,
         until: Instant,
@@ -150,7 +168,15 @@ impl Api {
             request = request.header(AUTHORIZATION, value);
         }
         let sent = timeout_at(until, request.send()).await.map_err(|_| silence("no answer came in time"))?;
-        let mut answer = sent.map_err(|error| silence(&chain(&error)))?;
+        sent.map_err(|error| silence(&chain(&error)))
+    }
+
+    async fn send(
+        &self,
+        request: reqwest::RequestBuilder,
+        until: Instant,
+    ) -> Result<reqwest::Response, ApiError> {
+        let mut answer = self.ask(request, until).await?;
         if answer.status().is_success() {
             return Ok(answer);
         }

@@ -33,7 +33,7 @@ impl Memory {
     pub(super) fn take(&mut self, pod: &Pod, now: Moment) -> bool {
         let key = key(pod);
         let before = self.pods.remove(&key).unwrap_or_default();
-        let after = troubles(pod, &before, now);
+        let after = troubles_after(pod, &before, now);
         let is_changed = before != after;
         // A pod that is not kept is counted no more than it is told: nothing here may grow without end.
         if !after.is_empty() && self.pods.len() < 2 * MAX_TROUBLES {
@@ -71,8 +71,13 @@ fn name(text: &str) -> String {
     text::clean(text, MAX_NAME)
 }
 
+/// The containers of a pod that fail, as it stands, with what its status alone tells of each.
+pub fn troubles(pod: &Pod, now: Moment) -> Vec<Arc<Trouble>> {
+    troubles_after(pod, &[], now)
+}
+
 /// The containers of a pod that fail, with what was known of them `before`.
-fn troubles(pod: &Pod, before: &[Arc<Trouble>], now: Moment) -> Vec<Arc<Trouble>> {
+fn troubles_after(pod: &Pod, before: &[Arc<Trouble>], now: Moment) -> Vec<Arc<Trouble>> {
     // Nothing is pulled any more for a pod that ends.
     let is_over = matches!(pod.status.phase.as_str(), "Succeeded" | "Failed");
     if is_over || pod.metadata.deletion_timestamp.is_some() {
@@ -172,7 +177,8 @@ fn error_in(reason: WaitingReason, message: &str) -> &str {
     rest.trim()
 }
 
-fn read(error: &str) -> Finding {
+/// What the text of an error says, without what is secret in it.
+pub fn read(error: &str) -> Finding {
     let classify::Reading { cause, host, hint, .. } = classify::read(error);
     let finding = Finding::new(cause, classify::redact(error)).at(host.unwrap_or_default());
     match hint {

@@ -16,8 +16,9 @@ mod watch;
 pub use access::{Access, NoAccess, Who};
 pub use api::{Api, ApiError};
 pub use events::post;
+pub use memory::{read, troubles};
 pub use pace::Pace;
 pub use pod::{
-    Container, ContainerState, ContainerStatus, Metadata, Named, Pod, PodSpec, PodStatus, Waiting,
+    Condition, Container, ContainerState, ContainerStatus, Metadata, Named, Pod, PodSpec, PodStatus, Waiting,
 };
 pub use watch::{Watching, watch};

@@ -84,6 +84,12 @@ pub struct Container {
 pub struct PodStatus {
     /// `Pending`, `Running`, `Succeeded`, `Failed` or `Unknown`.
     pub phase: String,
+    /// The address of its node.
+    #[serde(rename = "hostIP")]
+    pub host_ip: String,
+    /// How far it has come.
+    #[serde(deserialize_with = "nullable")]
+    pub conditions: Vec<Condition>,
     /// Of [`PodSpec::init_containers`].
     #[serde(deserialize_with = "nullable")]
     pub init_container_statuses: Vec<ContainerStatus>,
@@ -93,6 +99,19 @@ pub struct PodStatus {
     /// Of [`PodSpec::ephemeral_containers`].
     #[serde(deserialize_with = "nullable")]
     pub ephemeral_container_statuses: Vec<ContainerStatus>,
+}
+
+/// One of the steps of a pod's way (`PodScheduled`).
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Condition {
+    /// Which one.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// `True`, `False` or `Unknown`.
+    pub status: String,
+    /// Why it is not done.
+    pub message: String,
 }
 
 /// What the kubelet says of a container.
