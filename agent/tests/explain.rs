@@ -171,10 +171,7 @@ fn a_private_image_is_explained_with_what_its_secret_holds() {
     let text = String::from_utf8(out.stdout).unwrap();
     assert_eq!(out.status.code(), Some(1), "{text}");
     assert!(text.contains("container app: auth/credentials_missing"), "{text}");
-    assert!(
-        text.contains("  ok  credentials    secret regcred has r.test for r.test for user bob\n"),
-        "{text}"
-    );
+    assert!(text.contains("  ok  credentials    secret regcred has r.test (user bob)\n"), "{text}");
     assert!(text.contains("  ok  account        builder: its pull secrets are on the pod\n"), "{text}");
     assert!(!text.contains("hunter22"), "{text}");
     let asked = server.asked();
@@ -289,6 +286,22 @@ fn a_pod_that_has_its_images_ends_with_0() {
     let server = Server::start(but(vec![ok(POD, &pod("", "", ""))]));
     let (code, told) = server.json(&["web-1"]);
     assert_eq!((code, &told["status"]), (Some(0), &json!("healthy")), "{told}");
+}
+
+#[test]
+fn a_program_of_the_kubeconfig_is_run_for_its_token() {
+    let server = Server::start(routes());
+    let path = server.folder.path().join("config");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let exec = "exec: {apiVersion: client.authentication.k8s.io/v1, command: ./login}";
+    std::fs::write(&path, text.replace("token: t0k3n", exec)).unwrap();
+    let login = server.folder.path().join("login");
+    std::fs::write(&login, "#!/bin/sh\necho '{\"status\":{\"token\":\"fr0m-pr0gram\"}}'\n").unwrap();
+    std::fs::set_permissions(&login, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    assert_eq!(server.explain(&["web-1"]).status.code(), Some(1));
+    assert!(server.asked().iter().all(|head| head.contains("Bearer fr0m-pr0gram")), "{:?}", server.asked());
+    std::fs::remove_file(&login).unwrap();
+    ends(&server.explain(&["web-1"]), 2, "login cannot be run");
 }
 
 #[track_caller]

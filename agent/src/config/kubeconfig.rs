@@ -119,7 +119,7 @@ fn user(path: &Path, user: &Node) -> Result<User, String> {
     let login = word(user, "username").zip(word(user, "password").map(Secret::new));
     let exec = child(user, "exec").map(|exec| Exec {
         api_version: word(exec, "apiVersion").unwrap_or_default(),
-        command: word(exec, "command").unwrap_or_default(),
+        command: word(exec, "command").map(|command| program(path, command)).unwrap_or_default(),
         args: items(exec, "args").iter().filter_map(scalar).collect(),
         env: items(exec, "env")
             .iter()
@@ -158,6 +158,14 @@ fn data(path: &Path, node: &Node, key: &str) -> Result<Option<Data>, String> {
         return Ok(Some(Data::Inline(bytes)));
     }
     Ok(word(node, key).map(|file| Data::File(below(path, &file))))
+}
+
+/// A program with a slash in it is below the kubeconfig's folder; another is looked for in `$PATH`.
+fn program(kubeconfig: &Path, command: String) -> String {
+    match command.contains('/') {
+        true => below(kubeconfig, &command).to_string_lossy().into_owned(),
+        false => command,
+    }
 }
 
 fn below(kubeconfig: &Path, file: &str) -> PathBuf {
@@ -241,6 +249,9 @@ users:
         let exec = context.user.exec.unwrap();
         assert_eq!((exec.command.as_str(), exec.args.len(), exec.env.len()), ("aws", 2, 1));
         assert!(context.skips_verification);
+        let file = FILE.replace("command: aws", "command: bin/login");
+        let exec = read(&files(&[&file]), Some("there")).unwrap().user.exec.unwrap();
+        assert_eq!(exec.command, "/home/me/.kube/bin/login");
     }
 
     #[test]

@@ -46,10 +46,7 @@ impl<'a> Purse<'a> {
                 Mark::Wrong,
                 &format!("secret {}: its entry {} {}", secret.name, found.key, fault.words()),
             ),
-            None => line(
-                Mark::Well,
-                &format!("secret {} has {} for {registry}{}", secret.name, found.key, who(found)),
-            ),
+            None => line(Mark::Well, &format!("secret {} has {registry}{}", secret.name, self.who(found))),
         });
         let mut checks: Vec<Check> = told.collect();
         if checks.len() > 1 {
@@ -222,6 +219,15 @@ impl<'a> Purse<'a> {
         }
     }
 
+    /// By which entry, for whom and until when.
+    fn who(&self, found: &Match) -> String {
+        let entry = (found.key != self.image.registry.as_str()).then(|| format!("entry {}", found.key));
+        let user = (!found.user.is_empty()).then(|| format!("user {}", found.user));
+        let until = |at: SystemTime| format!("good until {}", humantime::format_rfc3339_seconds(at));
+        let words: Vec<String> = [entry, user, found.expires.map(until)].into_iter().flatten().collect();
+        if words.is_empty() { String::new() } else { format!(" ({})", words.join(", ")) }
+    }
+
     /// The command that makes a secret for this registry.
     fn create(&self, name: &str) -> String {
         // Docker Hub stands in a docker config under its old name.
@@ -243,10 +249,4 @@ fn told(verdict: Verdict, cause: Cause, said: &str, hint: Option<String>) -> Ver
         said => text::clean(&format!("{said}; {}", verdict.summary), text::MAX_TEXT),
     };
     Verdict { cause, summary, hint: hint.or(verdict.hint), ..verdict }
-}
-
-fn who(found: &Match) -> String {
-    let user = if found.user.is_empty() { String::new() } else { format!(" for user {}", found.user) };
-    let until = |at: SystemTime| format!(", good until {}", humantime::format_rfc3339_seconds(at));
-    format!("{user}{}", found.expires.map(until).unwrap_or_default())
 }

@@ -53,7 +53,10 @@ fn one(
     let purse = read.as_ref().ok().map(|image| Purse::of(facts, secrets, image));
     let verdict = trouble.as_ref().map(|trouble| verdict(facts, trouble, purse.as_ref()));
     let error = trouble.as_ref().and_then(|trouble| trouble.last_error.as_ref());
-    let reading = error.map(|error| classify::read(&error.finding.text));
+    // Of another cause than the text's own the text cannot say what else it may be.
+    let is_as_read = |reading: &classify::Reading| verdict.as_ref().is_some_and(|v| v.cause == reading.cause);
+    let reading = error.map(|error| classify::read(&error.finding.text)).filter(is_as_read);
+    let also = reading.map(|reading| reading.also).unwrap_or_default();
 
     let mut checks = vec![image(&container.image, &read), policy(&container.image_pull_policy)];
     let reason = waiting.map_or("", |waiting| waiting.reason.as_str());
@@ -72,7 +75,7 @@ fn one(
         policy: name(&container.image_pull_policy),
         reason: name(reason),
         error: error.map(|error| error.finding.text.clone()),
-        also: reading.map(|reading| reading.also).unwrap_or_default(),
+        also,
         has_image,
         verdict,
         checks,
@@ -159,7 +162,9 @@ fn state(facts: &Facts, container: &Container, reason: &str, has_image: bool, is
             line(Mark::Well, &format!("it has had its image, and waits with {reason}: that is not a pull"))
         }
         (false, Some(since)) => line(Mark::Note, &pulled(since, facts.now)),
-        (false, None) if reason.is_empty() => line(Mark::Note, "not started yet: no pull was tried"),
+        (false, None) if reason.is_empty() => {
+            line(Mark::Note, "not started yet, and no pull of it has failed")
+        }
         (false, None) => line(Mark::Note, &format!("{reason}: no pull has failed")),
     }
 }

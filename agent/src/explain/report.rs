@@ -96,7 +96,7 @@ impl NodeReport {
                 let verdict = verdict.verdict(facts.now);
                 (Mark::Wrong, format!("{of}: the node has {}: {}", verdict.cause, verdict.summary))
             }
-            None => (Mark::Well, format!("{of}: the node's status is {}", status(&self.status).label())),
+            None => (Mark::Well, format!("{of}; all in all the node is {}", status(&self.status).label())),
         }
     }
 

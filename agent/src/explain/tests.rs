@@ -188,6 +188,8 @@ fn a_registry_that_is_down_goes_before_what_the_text_says() {
         "where": "r.test:5000", "summary": "nothing listens", "advice": "start it", "since": "2026-11-18T11:00:00Z"}});
     let told = Facts { report: report(&down, &json!(null)), ..facts(pod(&[], "ImagePullBackOff", BACK_OFF)) };
     blames(&told, Cause::ConnectRefused, "nothing listens", "start it");
+    let by_text = Facts { pod: facts(pod(&[], "ErrImagePull", REFUSED)).pod, ..told.clone() };
+    assert!(explain(&by_text).containers[0].also.is_empty(), "the text's other causes are not this one's");
     check(&told, "!! registry", "r.test:5000 is failing from this node: network/connect_refused");
     check(&told, "ok node_agent", "pullscope 1.0.0 at 2026-11-18T12:00:00Z");
 }

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::program;
 use crate::config::kubeconfig::{self, Context, Data};
 use crate::containerd::credentials::Secret;
 use crate::stages::files::{open_regular, read_bounded};
@@ -42,6 +43,15 @@ pub enum Who {
     Login(String, Secret),
 }
 
+/// Whether a program that a kubeconfig names may be run for its credentials.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Programs {
+    /// As kubectl runs it, for the person whose kubeconfig it is.
+    Run,
+    /// An agent runs none.
+    Refuse,
+}
+
 /// Why there is no API server to ask.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NoAccess {
@@ -67,7 +77,8 @@ impl Access {
         }
     }
 
-    /// As kubectl finds it on a person's machine: as [`Access::find`], and before the service account `~/.kube/config`.
+    /// As kubectl finds it on a person's machine: as [`Access::find`], and before the service account `~/.kube/config`. A
+    /// program that the kubeconfig names for its credentials is run.
     ///
     /// # Errors
     /// [`NoAccess`].
@@ -85,7 +96,7 @@ impl Access {
         };
         match files.is_empty() {
             true => Access::in_cluster(Path::new(ACCOUNT), env),
-            false => Access::of_kubeconfig(&files, context),
+            false => Access::of_files(&files, context, Programs::Run),
         }
     }
 
@@ -94,6 +105,10 @@ impl Access {
     /// # Errors
     /// [`NoAccess::Broken`].
     pub fn of_kubeconfig(files: &[PathBuf], context: Option<&str>) -> Result<Access, NoAccess> {
+        Access::of_files(files, context, Programs::Refuse)
+    }
+
+    fn of_files(files: &[PathBuf], context: Option<&str>, programs: Programs) -> Result<Access, NoAccess> {
         let mut texts = Vec::new();
         let mut missing = None;
         for path in files.iter().filter(|path| !path.as_os_str().is_empty()) {
@@ -107,12 +122,21 @@ impl Access {
         }
         match (texts.is_empty(), missing) {
             (true, Some(why)) => Err(NoAccess::Broken(why)),
-            _ => kubeconfig::read(&texts, context).and_then(Access::of).map_err(NoAccess::Broken),
+            _ => kubeconfig::read(&texts, context)
+                .and_then(|context| Access::of(context, programs))
+                .map_err(NoAccess::Broken),
         }
     }
 
-    fn of(context: Context) -> Result<Access, String> {
-        let Context { server, ca, skips_verification, proxy, namespace, user } = context;
+    fn of(context: Context, programs: Programs) -> Result<Access, String> {
+        let Context { server, ca, skips_verification, proxy, namespace, mut user } = context;
+        let has_own = user.token.is_some() || user.token_file.is_some() || user.login.is_some();
+        if let Some(exec) =
+            user.exec.take_if(|_| programs == Programs::Run && !has_own && user.certificate.is_none())
+        {
+            let granted = program::run(&exec)?;
+            (user.token, user.certificate) = (granted.token, granted.certificate);
+        }
         let mut trust = match &ca {
             Some(data) => Trust::from_pem(&bytes(data)?)
                 .map_err(|why| format!("the cluster's certificate-authority: {why}"))?,

@@ -63,8 +63,12 @@ pub(super) async fn gather(api: &Api, sought: &Sought<'_>) -> Result<Facts, Stop
         Err(error) => return Err(Stopped::Undecided(error.to_string())),
     };
     let mut secrets = Vec::new();
-    for named in pod.spec.image_pull_secrets.iter().take(MAX_SECRETS) {
-        secrets.push((named.name.clone(), get::<PullSecret>(api, &space, "secrets", &named.name).await));
+    for (n, named) in pod.spec.image_pull_secrets.iter().enumerate().take(MAX_SECRETS + 1) {
+        let seen = match n < MAX_SECRETS {
+            true => get::<PullSecret>(api, &space, "secrets", &named.name).await,
+            false => Seen::Unread(format!("only the first {MAX_SECRETS} were looked at")),
+        };
+        secrets.push((named.name.clone(), seen));
     }
     let account = match pod.spec.service_account_name.as_str() {
         "" => "default",

@@ -105,7 +105,7 @@ fn a_token_that_has_ended_is_told_with_its_time() {
     check(&facts, "!! credentials", "a token that ended at 2026-11-");
     blames(&facts, Cause::CredentialsRejected, "has a token that ended at", "Renew the entry");
     let facts = with_secret(secret(&json!({"r.test:5000": login("bob", &token(1_795_000_001))})));
-    check(&facts, "ok credentials", "for user bob, good until 2026-11-");
+    check(&facts, "ok credentials", "user bob, good until 2026-11-");
     let ecr = STANDARD.encode(r#"{"payload":"x","expiration":1794999999}"#);
     let facts = with_secret(secret(&json!({"r.test:5000": login("AWS", &ecr)})));
     check(&facts, "!! credentials", "a token that ended at");
@@ -117,7 +117,7 @@ fn a_user_that_was_refused_is_named() {
     check(
         &facts,
         "ok credentials",
-        "secret regcred has https://r.test:5000/v1/ for r.test:5000 for user bob",
+        "secret regcred has r.test:5000 (entry https://r.test:5000/v1/, user bob)",
     );
     facts.pod.status.container_statuses[0].state.waiting.as_mut().unwrap().message = REJECTED.into();
     blames(&facts, Cause::CredentialsRejected, "", "password or token of user bob of secret regcred");
@@ -139,7 +139,7 @@ fn docker_hubs_old_key_counts_for_its_images_and_for_no_others() {
     let mut facts = with_secret(secret(&entries));
     check(&facts, "!! credentials", "no secret of the pod has r.test:5000");
     facts.pod.spec.containers[0].image = "nginx".into();
-    check(&facts, "ok credentials", "for docker.io for user bob");
+    check(&facts, "ok credentials", "has docker.io (entry https://index.docker.io/v1/, user bob)");
 }
 
 #[test]
