@@ -12,7 +12,7 @@ use serde_json::{Map, json};
 
 use crate::Fallible;
 use crate::scenario::{Containerd, Scenario};
-use crate::world::World;
+use crate::world::{World, disk};
 
 /// How long rounds and stages are.
 #[derive(Clone, Copy, Debug)]
@@ -41,8 +41,8 @@ pub fn write(
     // Pulls only through a containerd of the scenario's own: the shared one does not know the scenario's names.
     let own = matches!(scenario.world.containerd, Containerd::Own | Containerd::Killed);
     let via = scenario.config.via.as_deref().unwrap_or(if own { "cri" } else { "off" });
-    // The machine's own disk is not on trial; a scenario's disk is.
-    let disk = if scenario.world.disk.is_some() { (15, 5) } else { (2, 1) };
+    // The machine's own disk is not on trial, which holds what the scenario's does not.
+    let limits = if scenario.world.disk == Some(disk::Fault::Low) { (15, 5) } else { (2, 1) };
     // A containerd of the scenario's own tells by itself where its hosts.toml are.
     let told = match scenario.world.containerd {
         Containerd::Own => String::new(),
@@ -59,8 +59,8 @@ pub fn write(
         world.socket().display(),
         world.runtime_config().display(),
         scenario.config.pull_timeout.as_deref().unwrap_or("20s"),
-        disk.0,
-        disk.1,
+        limits.0,
+        limits.1,
     );
     if !scenario.config.credentials.is_empty() || !scenario.config.plugin.is_empty() {
         yaml.push_str("credentials:\n");
