@@ -1,10 +1,12 @@
 //! Addresses of one scenario's own, so that scenarios run side by side with the real port numbers.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr, UnixListener};
 use std::process::{self, Command};
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::Fallible;
 
@@ -60,7 +62,16 @@ pub struct V6(pub Ipv6Addr);
 impl V6 {
     fn add(address: Ipv6Addr) -> Fallible<V6> {
         V6::ip("replace", address)?;
-        Ok(V6(address))
+        let own = V6(address);
+        // On a busy machine it may take a moment until the kernel lets anyone have it.
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while let Err(error) = UdpSocket::bind((address, 0)) {
+            if Instant::now() > deadline {
+                return Err(format!("{address} is on lo, and not to be had: {error}").into());
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        Ok(own)
     }
 
     fn ip(verb: &str, address: Ipv6Addr) -> Fallible<()> {
