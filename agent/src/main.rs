@@ -5,7 +5,7 @@ mod cli;
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use tracing::level_filters::LevelFilter;
 
 /// Tells why this Kubernetes node cannot pull images, and who has to act.
@@ -36,6 +36,10 @@ enum Command {
     /// Checks a configuration file, or prints the default one.
     #[command(subcommand)]
     Config(cli::config::Command),
+    /// Prints what a shell reads to complete these words.
+    Completions(cli::shell::Completions),
+    /// Prints a manual page: `pullscope man | man -l -`.
+    Man(cli::shell::Page),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -58,7 +62,10 @@ fn main() -> ExitCode {
         .with_max_level(level)
         .log_internal_errors(false);
     match arguments.log_format {
-        LogFormat::Text => log.with_ansi(std::io::stderr().is_terminal()).init(),
+        LogFormat::Text => {
+            let plain = std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty());
+            log.with_ansi(std::io::stderr().is_terminal() && !plain).init();
+        }
         LogFormat::Json => log.json().flatten_event(true).init(),
     }
     match arguments.command {
@@ -67,6 +74,8 @@ fn main() -> ExitCode {
         Command::Classify(arguments) => cli::classify::run(&arguments),
         Command::Explain(arguments) => cli::explain::run(&arguments),
         Command::Config(command) => cli::config::run(&command),
+        Command::Completions(arguments) => cli::shell::completions(&arguments, Arguments::command()),
+        Command::Man(arguments) => cli::shell::man(&arguments, Arguments::command()),
     }
 }
 

@@ -229,9 +229,14 @@ fn the_table_tells_fifty_and_counts_the_rest() {
     let mut ledger = ledger("a.test");
     let pod = |n| waiting(&format!("web-{n:02}"), "app", "a.test/x:1", Cause::AccessDenied);
     ledger.record_workloads(workloads((0..60).map(pod).collect()));
-    let table = text::table("n1", &ledger.view(at(10)), Paint::Plain);
+    let table = text::table("n1", &ledger.view(at(10)), Paint::Plain, 80);
     assert!(table.contains("\npods that wait for an image: 60 containers\n"), "{table}");
-    assert!(table.contains("\nshop/web-49 app  auth/access_denied  a.test/x:1\n"), "{table}");
+    assert!(
+        table.contains(
+            "\nshop/web-49 app a.test/x:1\n  auth/access_denied (the pod's author or the platform acts)"
+        ),
+        "{table}"
+    );
     assert!(table.contains("\nand 10 more; the JSON has them\n") && !table.contains("web-50"), "{table}");
 }
 
@@ -245,7 +250,7 @@ fn news_are_told_once_until_they_change() {
     };
     ledger.record_workloads(workloads(vec![waiting("one", "app", "a.test/x:1", Cause::AccessDenied)]));
     let first = tell(&ledger);
-    assert!(first.len() == 1 && first[0].starts_with("auth/access_denied: the error's words "), "{first:?}");
+    assert!(first.len() == 1 && first[0].contains("the error's words"), "{first:?}");
     assert!(tell(&ledger).is_empty());
     ledger.record_workloads(workloads(vec![waiting("one", "app", "a.test/x:1", Cause::RateLimited)]));
     assert_eq!(tell(&ledger).len(), 1);

@@ -197,7 +197,7 @@ proptest! {
         prop_assert!(worst.is_none_or(|worst| view.status >= worst), "the node is better than its registries");
         let json = serde_json::to_string(&report::report("n1", &view)).expect("it has a form");
         prop_assert!(serde_json::from_str::<serde_json::Value>(&json).is_ok());
-        prop_assert!(!text::table("n1", &view, text::Paint::Plain).is_empty());
+        prop_assert!(!text::table("n1", &view, text::Paint::Plain, 80).is_empty());
         prop_assert!(!metrics::metrics(&view).is_empty());
     }
 

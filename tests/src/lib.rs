@@ -3,8 +3,10 @@
 use std::error::Error;
 
 pub mod binary;
+pub mod cdp;
 pub mod config;
 pub mod expect;
+pub mod fleet;
 pub mod hosts;
 pub mod http;
 pub mod kubernetes;

@@ -16,7 +16,9 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::{FAILING, Output, UNDECIDED, block_on, complain, load, paint, print, unprinted, usage, watched};
+use super::{
+    FAILING, Output, UNDECIDED, block_on, columns, complain, load, paint, print, unprinted, usage, watched,
+};
 
 /// The options.
 #[derive(Debug, clap::Args)]
@@ -200,7 +202,7 @@ async fn heard(mut interrupted: watch::Receiver<bool>) {
 
 fn show(node: &str, view: &View<'_>, output: Output) -> io::Result<()> {
     match output {
-        Output::Text => print(&text::table(node, view, paint())),
+        Output::Text => print(&text::table(node, view, paint(), columns(&io::stdout()))),
         Output::Json => {
             let json = serde_json::to_string(&report::report(node, view));
             print(&(json.expect("the report has string keys and finite numbers only") + "\n"))
@@ -250,8 +252,11 @@ impl Progress {
     fn say(&self, what: &str) {
         if self.shown {
             // Back to the first column, and clear to the end of the line.
-            let what = pullscope::model::text::clean(what, 100);
-            let _ = write!(io::stderr(), "\r\u{1b}[K[{}/{}] {what}", self.done, self.all);
+            let head = format!("[{}/{}] ", self.done, self.all);
+            // A line that the terminal breaks could not be taken back.
+            let room = columns(&io::stderr()).saturating_sub(head.len() + 1);
+            let what = pullscope::model::text::clean(what, room);
+            let _ = write!(io::stderr(), "\r\u{1b}[K{head}{what}");
         }
     }
 

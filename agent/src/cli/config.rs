@@ -1,13 +1,15 @@
 //! `pullscope config`: what is wrong with a file, and what the defaults are.
 
+use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Subcommand;
 use pullscope::config::default_text;
+use pullscope::model::text::wrap;
 use pullscope::schedule::stretched;
 
-use super::{USAGE, load, print, unprinted};
+use super::{USAGE, columns, load, print, unprinted};
 
 /// The subcommands.
 #[derive(Debug, Subcommand)]
@@ -30,7 +32,10 @@ pub(crate) fn run(command: &Command) -> ExitCode {
                 let count = config.registries.len();
                 let noun = if count == 1 { "registry" } else { "registries" };
                 let found = if config.discover { ", and those that the node pulls from" } else { "" };
-                let note = stretched(&config.pull).map_or(String::new(), |note| format!("  {note}\n"));
+                let mut note = String::new();
+                if let Some(stretched) = stretched(&config.pull) {
+                    wrap(&mut note, "  ", &stretched, 2, columns(&io::stdout()));
+                }
                 print(&format!("{}: well, {count} {noun}{found}\n{note}", file.display()))
             }
             Err(code) => return code,

@@ -5,9 +5,12 @@ pub(crate) mod check;
 pub(crate) mod classify;
 pub(crate) mod config;
 pub(crate) mod explain;
+pub(crate) mod shell;
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -19,6 +22,7 @@ use pullscope::model::text;
 use pullscope::stages::files::{open_regular, read_bounded};
 use pullscope::walk::Walker;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::termios::tcgetwinsize;
 
 /// Exit code: at least one target is failing.
 pub(crate) const FAILING: u8 = 1;
@@ -26,6 +30,11 @@ pub(crate) const FAILING: u8 = 1;
 pub(crate) const USAGE: u8 = 2;
 /// Exit code: the agent itself could not look.
 pub(crate) const UNDECIDED: u8 = 3;
+
+/// The fewest columns that text is broken for: narrower it would be one word a line.
+const MIN_COLUMNS: usize = 40;
+/// The most: longer lines lose the eye on its way back.
+const MAX_COLUMNS: usize = 120;
 
 /// The most bytes of a file that the configuration names.
 const MAX_FILE: usize = 4 << 20;
@@ -67,11 +76,19 @@ pub(crate) fn unprinted(error: &io::Error, enough: ExitCode, lost: u8) -> ExitCo
     ExitCode::from(lost)
 }
 
-/// Colours for a terminal that wants them (no-color.org).
+/// Colours for a terminal that wants them (no-color.org), or for whoever insists (CLICOLOR_FORCE, bixense.com/clicolors).
 pub(crate) fn paint() -> Paint {
-    let dumb = std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty())
-        || std::env::var_os("TERM").is_none_or(|term| term == "dumb");
-    if io::stdout().is_terminal() && !dumb { Paint::Colour } else { Paint::Plain }
+    let said = |name| std::env::var_os(name).is_some_and(|v: OsString| !v.is_empty());
+    let forced = said("CLICOLOR_FORCE") && std::env::var_os("CLICOLOR_FORCE").is_none_or(|v| v != "0");
+    let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
+    let wanted = forced || io::stdout().is_terminal() && !dumb;
+    if wanted && !said("NO_COLOR") { Paint::Colour } else { Paint::Plain }
+}
+
+/// The columns of the terminal behind `stream`, within reason; the usual ones where it is none.
+pub(crate) fn columns(stream: &impl AsFd) -> usize {
+    let size = tcgetwinsize(stream).ok().filter(|size| size.ws_col > 0);
+    size.map_or(text::COLUMNS, |size| usize::from(size.ws_col).clamp(MIN_COLUMNS, MAX_COLUMNS))
 }
 
 /// Reads the configuration, or says every problem of it. Without a file it is the default one.

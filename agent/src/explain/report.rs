@@ -138,6 +138,7 @@ impl Told {
             place: name(&self.place),
             summary: text::clean(&self.summary, text::MAX_TEXT),
             hint: (!hint.is_empty()).then_some(hint),
+            is_warning: false,
             since: humantime::parse_rfc3339(&self.since).unwrap_or(now),
         }
     }

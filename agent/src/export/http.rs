@@ -4,7 +4,7 @@
 //! - `/health`, `/health/{registry}` — the report: a table, a page or JSON; 503 when failing or unknown
 //! - `/livez` — 200 while the scheduler turns
 //! - `/readyz` — 200 once the first round of every registry has ended
-//! - `/` — the page
+//! - `/` — the page, with 200
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -24,6 +24,7 @@ use tokio::task::AbortHandle;
 
 use crate::export::{metrics, page, report, text};
 use crate::ledger::{Ledger, View};
+use crate::model::text::COLUMNS;
 use crate::model::{Moment, Status};
 
 /// Connections served at once: a Prometheus, two probes and a few people need a handful. One more ends the oldest: nobody
@@ -110,13 +111,21 @@ fn answer(sources: &Sources, method: &Method, uri: &Uri, headers: &HeaderMap) ->
         "/livez" => plain(StatusCode::SERVICE_UNAVAILABLE, "the scheduler stands still\n"),
         "/readyz" if (sources.ledger)().is_ready() => plain(StatusCode::OK, "ok\n"),
         "/readyz" => plain(StatusCode::SERVICE_UNAVAILABLE, "not every registry has had its first round\n"),
+        // A browser asks for it whatever the page says, and complains of a 404.
+        "/favicon.ico" => respond(StatusCode::NO_CONTENT, "image/x-icon", Vec::new()),
         "/metrics" => {
             let ledger = (sources.ledger)();
             let body = metrics::metrics(&ledger.view((sources.now)()));
             respond(StatusCode::OK, metrics::CONTENT_TYPE, body)
         }
         "/health" | "/health/" => health(sources, form, is_still),
-        "/" => health(sources, if form == Form::Json { form } else { Form::Page }, is_still),
+        "/" if form == Form::Json => health(sources, form, is_still),
+        "/" => {
+            // The page is there whatever it tells; a browser would call any other status an error of its own.
+            let mut page = health(sources, Form::Page, is_still);
+            *page.status_mut() = StatusCode::OK;
+            page
+        }
         path => match path.strip_prefix("/health/").and_then(percent_decode) {
             Some(name) => registry(sources, &name, form, is_still),
             None => {
@@ -129,7 +138,7 @@ fn answer(sources: &Sources, method: &Method, uri: &Uri, headers: &HeaderMap) ->
 fn health(sources: &Sources, form: Form, is_still: bool) -> Response<Full<Bytes>> {
     let ledger = (sources.ledger)();
     let view: View<'_> = ledger.view((sources.now)());
-    let table = || text::table(&sources.node, &view, text::Paint::Plain);
+    let table = || text::table(&sources.node, &view, text::Paint::Plain, COLUMNS);
     let json = || serde_json::to_vec(&report::report(&sources.node, &view));
     let page = || page::node(&sources.node, &view, is_still);
     shown(view.status, form, table, page, json)
@@ -141,7 +150,7 @@ fn registry(sources: &Sources, name: &str, form: Form, is_still: bool) -> Respon
     let Some(found) = view.registries.iter().find(|r| r.registry.as_str() == name) else {
         return plain(StatusCode::NOT_FOUND, "this registry is not configured\n");
     };
-    let table = || text::registry(found, text::Paint::Plain);
+    let table = || text::registry(found, text::Paint::Plain, COLUMNS);
     let json = || serde_json::to_vec(&report::registry(found));
     let page = || page::registry(found, is_still);
     shown(found.status, form, table, page, json)
@@ -312,7 +321,10 @@ mod tests {
             get(&s, "/health", "text/html,application/xhtml+xml,*/*;q=0.8").1,
             "text/html; charset=utf-8"
         );
-        assert_eq!(get(&s, "/", "*/*").1, "text/html; charset=utf-8");
+        let (code, kind, _) = get(&s, "/", "*/*");
+        assert_eq!((code, kind.as_str()), (200, "text/html; charset=utf-8"));
+        assert_eq!(get(&s, "/", "application/json").0, 503);
+        assert_eq!(get(&s, "/favicon.ico", "*/*").0, 204);
     }
 
     #[test]

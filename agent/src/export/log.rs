@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::ledger::{View, WorkloadsView};
-use crate::model::{Cause, Moment, News, Status, Verdict};
+use crate::model::{Cause, MAX_NEWS, Moment, News, Status, Verdict};
 
 /// What was last told of each subject.
 #[derive(Debug, Default)]
@@ -51,10 +51,11 @@ impl Log {
             let (trouble, verdict) = (failing.trouble, &failing.verdict);
             let key = (trouble.uid.clone(), trouble.kind.label(), trouble.container.clone());
             if self.pods.remove(&key) != Some(verdict.cause) {
-                let message = format!("{}: {} {}", verdict.cause, verdict.summary, verdict.advice());
+                let message = verdict.in_words(MAX_NEWS);
                 news.push(News { of: Arc::clone(trouble), message, at: now });
                 let (namespace, pod, container) = (&trouble.namespace, &trouble.pod, &trouble.container);
                 let (image, cause, summary) = (&trouble.image, verdict.cause.to_string(), &verdict.summary);
+                let (meaning, advice) = (verdict.meaning(), verdict.advice());
                 if news.len() <= MAX_LINES {
                     tracing::warn!(
                         namespace,
@@ -62,7 +63,9 @@ impl Log {
                         container,
                         image,
                         cause,
+                        meaning,
                         summary,
+                        advice,
                         "an image does not come"
                     );
                 }
@@ -100,7 +103,8 @@ fn line(registry: &str, status: Status, verdict: Option<&Verdict>) {
         None => tracing::info!(registry, status),
         Some(v) => {
             let (cause, stage, summary) = (v.cause.to_string(), v.stage.label(), v.summary.as_str());
-            tracing::warn!(registry, status, cause, stage, place = v.place, summary);
+            let (meaning, advice, place) = (v.meaning(), v.advice(), v.place.as_str());
+            tracing::warn!(registry, status, cause, stage, place, meaning, summary, advice);
         }
     }
 }

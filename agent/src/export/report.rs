@@ -42,6 +42,8 @@ struct Verdict {
     stage: &'static str,
     #[serde(rename = "where")]
     place: String,
+    /// Null for a warning.
+    meaning: Option<&'static str>,
     summary: String,
     advice: String,
     since: String,
@@ -105,6 +107,7 @@ struct Workload<'a> {
     domain: &'static str,
     cause: &'static str,
     fault: &'static str,
+    meaning: Option<&'static str>,
     summary: &'a str,
     advice: String,
     #[serde(rename = "where")]
@@ -155,6 +158,7 @@ impl From<&model::Verdict> for Verdict {
             fault: verdict.fault().label(),
             stage: verdict.stage.label(),
             place: verdict.place.clone(),
+            meaning: verdict.meaning(),
             summary: verdict.summary.clone(),
             advice: verdict.advice(),
             since: rfc3339(verdict.since),
@@ -219,6 +223,7 @@ impl<'a> From<&'a WorkloadView<'a>> for Workload<'a> {
             domain: verdict.domain().label(),
             cause: verdict.cause.label(),
             fault: verdict.fault().label(),
+            meaning: verdict.meaning(),
             summary: &verdict.summary,
             advice: verdict.advice(),
             place: &verdict.place,

@@ -1,6 +1,6 @@
 //! What one lane or registry comes to: a status, and the verdict that says why.
 
-use crate::model::{Cause, Finding, Moment, Stage, Status, Step, Verdict, text};
+use crate::model::{Cause, Finding, Moment, Outcome, Stage, Status, Step, Verdict, text};
 
 use super::fallback::{self, Next};
 use super::history::Recent;
@@ -37,6 +37,7 @@ impl Concern<'_> {
     /// The verdict where something else follows from it.
     pub(super) fn verdict_with(&self, tail: &str) -> Verdict {
         let verdict = verdict(self.step.stage, self.finding, self.since, &format!("{}{tail}", self.mirror()));
+        let verdict = Verdict { is_warning: matches!(self.step.outcome, Outcome::Warned(_)), ..verdict };
         match self.mirror {
             // The pod's image line is well: the registry itself has what it names.
             Some(url)
@@ -101,6 +102,7 @@ pub(super) fn verdict(stage: Stage, finding: &Finding, since: Moment, tail: &str
         place: finding.place.clone(),
         summary: text::clean_ends(&summary, text::MAX_TEXT),
         hint: finding.hint.clone(),
+        is_warning: false,
         since: since.wall,
     }
 }

@@ -197,6 +197,7 @@ impl Told<'_> {
             place: if place.is_empty() { registry() } else { place.to_owned() },
             summary: joined(words, more),
             hint,
+            is_warning: false,
             since: self.trouble.since.wall,
         }
     }

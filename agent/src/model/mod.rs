@@ -20,4 +20,6 @@ pub use reference::{ImageReference, ReferenceError, Target};
 pub use registry::{RegistryHost, RegistryName};
 pub use stage::{Lane, Stage};
 pub use verdict::{Status, Verdict};
-pub use workload::{ContainerKind, LastError, Look, MAX_TROUBLES, News, Trouble, WaitingReason, Workloads};
+pub use workload::{
+    ContainerKind, LastError, Look, MAX_NEWS, MAX_TROUBLES, News, Trouble, WaitingReason, Workloads,
+};

@@ -70,9 +70,44 @@ fn cleaned(text: &str, max: usize) -> String {
     out
 }
 
-/// Characters that reorder or hide what stands beside them (Unicode TR 9 overrides and isolates, zero width).
+/// The columns of a terminal that nobody knows better of.
+pub const COLUMNS: usize = 80;
+
+/// Appends `head` and `words` to `out`, in lines of at most `width` columns that are broken between words only: a URL or a
+/// path stays whole, however long. The lines after the first begin with `indent` spaces.
+pub fn wrap(out: &mut String, head: &str, words: &str, indent: usize, width: usize) {
+    out.push_str(head);
+    let (mut at, mut is_begun) = (columns(head), !head.is_empty() && !head.ends_with(' '));
+    for word in words.split_whitespace() {
+        let gap = usize::from(is_begun);
+        if at + gap + columns(word) > width && (is_begun || at > indent) {
+            out.truncate(out.trim_end_matches(' ').len());
+            out.push('\n');
+            out.extend(std::iter::repeat_n(' ', indent));
+            at = indent;
+        } else if is_begun {
+            out.push(' ');
+            at += 1;
+        }
+        out.push_str(word);
+        at += columns(word);
+        is_begun = true;
+    }
+    out.truncate(out.trim_end_matches(' ').len());
+    out.push('\n');
+}
+
+/// How many columns `text` takes, without what only colours it (ECMA-48, 8.3.117: `ESC [ … m`).
+fn columns(text: &str) -> usize {
+    let mut pieces = text.split("\u{1b}[");
+    let first = pieces.next().unwrap_or_default().chars().count();
+    let coloured = pieces.map(|piece| piece.split_once('m').map_or(piece, |(_, rest)| rest).chars().count());
+    first + coloured.sum::<usize>()
+}
+
+/// Characters that reorder or hide what stands beside them (Unicode TR 9 overrides and isolates, zero width, tags).
 fn is_invisible(c: char) -> bool {
-    matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+    matches!(c, '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}' | '\u{e0000}'..='\u{e007f}')
 }
 
 #[cfg(test)]
@@ -90,6 +125,34 @@ mod tests {
     fn an_escape_sequence_does_not_reach_the_terminal() {
         assert_eq!(clean("a\u{1b}[31mred\n\tb ", 64), "a\\u{1b}[31mred b");
         assert_eq!(clean("x\u{202e}y", 64), "x\\u{202e}y");
+    }
+
+    fn wrapped(head: &str, words: &str, indent: usize, width: usize) -> String {
+        let mut out = String::new();
+        wrap(&mut out, head, words, indent, width);
+        out
+    }
+
+    #[test]
+    fn lines_are_broken_between_words_and_hang() {
+        assert_eq!(wrapped("do: ", "one two three", 4, 12), "do: one two\n    three\n");
+        assert_eq!(wrapped("", "one two", 2, 80), "one two\n");
+        assert_eq!(wrapped("head", "", 2, 80), "head\n");
+        assert_eq!(wrapped("name", "words", 2, 8), "name\n  words\n");
+    }
+
+    #[test]
+    fn a_word_that_is_longer_than_a_line_stays_whole() {
+        assert_eq!(
+            wrapped("do: ", "see https://registry.test/v2/ now", 4, 12),
+            "do: see\n    https://registry.test/v2/\n    now\n"
+        );
+        assert_eq!(wrapped("  ", "https://registry.test/v2/", 2, 12), "  https://registry.test/v2/\n");
+    }
+
+    #[test]
+    fn colour_takes_no_room() {
+        assert_eq!(wrapped("", "\u{1b}[1;31mone\u{1b}[0m two", 2, 7), "\u{1b}[1;31mone\u{1b}[0m two\n");
     }
 
     #[test]

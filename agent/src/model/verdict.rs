@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use super::{Cause, Domain, Fault, Stage};
+use super::{Cause, Domain, Fault, Stage, text};
 
 /// How a registry, an endpoint or the node is. The order is "worse than", for the worst of several.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -45,6 +45,8 @@ pub struct Verdict {
     pub summary: String,
     /// What to do next, where it is more than the cause's own advice.
     pub hint: Option<String>,
+    /// Whether the stage passed all the same: the cause is what it warns of.
+    pub is_warning: bool,
     /// Since when, by this node's clock.
     pub since: SystemTime,
 }
@@ -58,6 +60,23 @@ impl Verdict {
     /// Who has to act, for machines.
     pub fn fault(&self) -> Fault {
         self.cause.fault()
+    }
+
+    /// Cause, who acts, meaning, what was seen and what to do, in one line of at most `max` bytes. Where that is too little,
+    /// what was seen is cut: its beginning says most, and what to do must not be lost.
+    pub fn in_words(&self, max: usize) -> String {
+        let mut head = format!("{} ({}):", self.cause, self.fault().who());
+        if let Some(meaning) = self.meaning() {
+            head = format!("{head} {meaning}");
+        }
+        let advice = self.advice();
+        let room = max.saturating_sub(head.len() + advice.len() + 2);
+        text::cut(&format!("{head} {} {advice}", text::cut(&self.summary, room)), max)
+    }
+
+    /// What the cause means; of a warning only the summary says how far it has come.
+    pub fn meaning(&self) -> Option<&'static str> {
+        (!self.is_warning).then(|| self.cause.meaning())
     }
 
     /// What to do next.

@@ -183,6 +183,9 @@ pub struct Look {
     pub had_credentials: bool,
 }
 
+/// The most bytes of what a pod is told (`maxLength` of an Event's message in the API's validation).
+pub const MAX_NEWS: usize = 1024;
+
 /// What a pod is told when the verdict on one of its containers changes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct News {

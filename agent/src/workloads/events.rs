@@ -10,10 +10,8 @@ use tokio::time::sleep;
 use super::access::Access;
 use super::api::Api;
 use super::watch::Watching;
-use crate::model::{ContainerKind, News, text};
+use crate::model::{ContainerKind, MAX_NEWS, News, text};
 
-/// The most bytes of an Event's message (`maxLength` of the API's validation).
-const MAX_MESSAGE: usize = 1024;
 /// The most that making one may take.
 const LIMIT: Duration = Duration::from_secs(10);
 
@@ -74,7 +72,7 @@ fn event(node: &str, news: &News) -> String {
         },
         "type": "Warning",
         "reason": "PullscopeVerdict",
-        "message": text::cut(message, MAX_MESSAGE),
+        "message": text::cut(message, MAX_NEWS),
         "source": {"component": "pullscope", "host": node},
         "reportingComponent": "pullscope",
         "reportingInstance": node,

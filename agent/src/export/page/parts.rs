@@ -1,18 +1,20 @@
-//! What a page is made of: a registry's card, the strip of its stages, the table of its evidence.
+//! What a page is made of: a registry's card, the strip of its stages, the evidence of each.
 
 use maud::{Markup, html};
 
+use super::Detail;
 use crate::export::report::rfc3339;
+use crate::export::text::{bytes, is_told};
 use crate::ledger::{EndpointView, RegistryView, WorkloadsView};
-use crate::model::{Evidence, Outcome, PullReport, Quota, Status, Step, Verdict};
+use crate::model::{Evidence, Outcome, PullOutcome, PullReport, Quota, Role, Status, Step, Verdict};
+
+/// The most pods that a page tells: what they take leaves room for the registries.
+const MAX_PODS: usize = 10;
 
 /// A status in its colour.
 pub(super) fn pill(status: Status) -> Markup {
     html! { span class={ "pill " (status.label()) } { (status.label()) } }
 }
-
-/// The most pods that a page tells: what they take leaves room for the registries.
-const MAX_PODS: usize = 10;
 
 /// The containers that wait for their images; none where none does.
 pub(super) fn pods(view: &WorkloadsView<'_>) -> Markup {
@@ -29,38 +31,41 @@ pub(super) fn pods(view: &WorkloadsView<'_>) -> Markup {
                 }
             }
             @if all > MAX_PODS {
-                p { (all - MAX_PODS) " more stand in the " a href="/health?format=json" { "JSON" } "." }
+                p { (all - MAX_PODS) " more stand in the " a href="health?format=json" { "JSON" } "." }
             }
         }
     }
 }
 
-/// Everything that is shown of one registry. `told` is what the node's verdict said already; `evidence`: whether its
-/// stages are told in words as well.
-pub(super) fn card(view: &RegistryView<'_>, told: Option<&Verdict>, evidence: bool) -> Markup {
-    let same = |v: &Verdict| told.is_some_and(|told| (told.cause, told.stage) == (v.cause, v.stage));
+/// What is shown of one registry. `told` is what the node's verdict said already; `name`: how it is headed.
+pub(super) fn card(
+    view: &RegistryView<'_>,
+    told: Option<&Verdict>,
+    detail: Detail,
+    name: Option<Markup>,
+) -> Markup {
     html! {
         article class={ "card " (view.status.label()) } {
-            h3 { (link(view)) " " (pill(view.status)) }
-            @match &view.verdict {
-                Some(told) if same(told) => { p { code { (told.cause) } " at " (told.stage.label()) ": see the node" } },
-                Some(found) => { (verdict(found)) },
-                None => {},
+            div.lanes {
+                @if let Some(name) = name { h3 { (name) " " (pill(view.status)) } }
+                @for endpoint in &view.endpoints { (lane(view, endpoint)) }
+                @if let (Some(pull), true) = (view.pull, view.endpoints.is_empty()) { (strip("pull", [pull])) }
             }
-            @for endpoint in &view.endpoints { (endpoint_strip(endpoint)) }
-            @if let Some(pull) = view.pull { (strip("through containerd", pull)) }
-            @if let Some(quota) = view.quota { (left(quota)) }
-            @if evidence {
-                details {
-                    summary { "Evidence" span.sr { " of " (view.registry.as_str()) } }
-                    @if let Some(way) = view.way { (table("where containerd asks", way)) }
-                    @for endpoint in &view.endpoints {
-                        @if let Some(wire) = endpoint.wire { (table(endpoint.url, wire)) }
+            div {
+                @match &view.verdict {
+                    Some(v) if is_told(v, told) => { p { code { (v.cause) } " at " (v.stage.label()) ": see the node" } },
+                    Some(v) if detail == Detail::Strip => { p { (cause(v)) } },
+                    Some(v) => { (verdict(v)) },
+                    None => {},
+                }
+                @if view.quota.is_some() || view.pull_report().is_some() {
+                    p.dim {
+                        @if let Some(report) = view.pull_report() { (pulled(report)) " " }
+                        @if let Some(quota) = view.quota { (left(quota)) }
                     }
-                    @if let Some(pull) = view.pull { (table("through containerd", pull)) }
-                    @if let Some(report) = view.pull_report() { (pulled(report)) }
                 }
             }
+            @if detail == Detail::Evidence { (folded(view)) }
         }
     }
 }
@@ -72,48 +77,93 @@ pub(super) fn line(view: &RegistryView<'_>) -> Markup {
     }
 }
 
-/// What is wrong, who acts, what to do.
+/// A registry's name, which leads to its own page.
+pub(super) fn link(view: &RegistryView<'_>) -> Markup {
+    html! { a href={ "health/" (view.registry.as_str()) } { (view.registry.as_str()) } }
+}
+
+/// What is wrong, who acts, what was seen, what to do: in the words of the table of causes.
 pub(super) fn verdict(verdict: &Verdict) -> Markup {
     html! {
         p {
-            code { (verdict.cause) } " at " (verdict.stage.label()) " (" (verdict.fault().who()) "), since "
-            time { (rfc3339(verdict.since)) }
+            (cause(verdict)) " "
+            span.dim {
+                "at " (verdict.stage.label())
+                @if !verdict.place.is_empty() { " of " (verdict.place) }
+                ", since " time { (rfc3339(verdict.since)) }
+            }
         }
-        p.what { (verdict.summary) }
+        @if let Some(meaning) = verdict.meaning() { p.what { (meaning) } }
+        p.seen { (verdict.summary) }
         p.do { (verdict.advice()) }
     }
 }
 
-/// The stages of a lane as a row of steps.
-pub(super) fn strip(label: &str, evidence: &Evidence) -> Markup {
+/// The stages of lanes as a row of steps.
+pub(super) fn strip<'a>(label: &str, lanes: impl IntoIterator<Item = &'a Evidence>) -> Markup {
     html! {
         ol.strip aria-label=(label) {
-            @for step in &evidence.steps {
-                li class=(step.outcome.label()) { (step.stage.label()) span.sr { ": " (step.outcome.label()) } }
+            @for step in lanes.into_iter().flat_map(|lane| &lane.steps) {
+                li class=(step.outcome.label()) { (step.stage.label()) i { ": " (step.outcome.label()) } }
             }
         }
     }
 }
 
 /// What each stage of a lane saw.
-pub(super) fn table(caption: &str, evidence: &Evidence) -> Markup {
+pub(super) fn seen(evidence: &Evidence) -> Markup {
     html! {
-        table {
-            caption { (caption) }
-            thead { tr { th scope="col" { "stage" } th scope="col" { "outcome" } th scope="col" { "ms" } th scope="col" { "seen" } } }
+        dl {
             @for step in evidence.steps.iter().filter(|step| !matches!(step.outcome, Outcome::Skipped(_))) {
-                tr {
-                    td { (step.stage.label()) }
-                    td class=(step.outcome.label()) { (step.outcome.label()) }
-                    td.n { (format!("{:.1}", step.took.as_secs_f64() * 1000.0)) }
-                    td { (seen(step)) }
+                dt {
+                    (step.stage.label()) " " b class=(step.outcome.label()) { (step.outcome.label()) } " "
+                    (format!("{:.1} ms", step.took.as_secs_f64() * 1000.0))
                 }
+                dd { (words(step)) }
             }
         }
     }
 }
 
-fn seen(step: &Step) -> &str {
+/// Cause and who acts.
+fn cause(verdict: &Verdict) -> Markup {
+    html! { code { (verdict.cause) } " " strong { (verdict.fault().who()) } }
+}
+
+/// All that was seen of a registry.
+pub(super) fn evidence(view: &RegistryView<'_>) -> Markup {
+    let lane = |name: &str, evidence: &Evidence| html! { h3 { (name) } (seen(evidence)) };
+    html! {
+        section.card aria-labelledby="evidence" {
+            h2 id="evidence" { "Evidence" }
+            (lanes(view, lane))
+        }
+    }
+}
+
+/// The same, folded until it is wanted.
+fn folded(view: &RegistryView<'_>) -> Markup {
+    let lane = |name: &str, evidence: &Evidence| html! { h4 { (name) } (seen(evidence)) };
+    html! {
+        details {
+            summary { "Evidence" span.sr { " of " (view.registry.as_str()) } }
+            (lanes(view, lane))
+        }
+    }
+}
+
+/// Each lane of a registry, as `lane` tells it.
+fn lanes(view: &RegistryView<'_>, lane: impl Fn(&str, &Evidence) -> Markup) -> Markup {
+    html! {
+        @if let Some(way) = view.way { (lane("where containerd asks", way)) }
+        @for endpoint in &view.endpoints {
+            @if let Some(wire) = endpoint.wire { (lane(endpoint.url, wire)) }
+        }
+        @if let Some(pull) = view.pull { (lane("through containerd", pull)) }
+    }
+}
+
+fn words(step: &Step) -> &str {
     match &step.outcome {
         Outcome::Warned(finding) | Outcome::Failed(finding) => &finding.text,
         Outcome::Undecided(why) => why,
@@ -121,30 +171,30 @@ fn seen(step: &Step) -> &str {
     }
 }
 
-fn link(view: &RegistryView<'_>) -> Markup {
-    html! { a href={ "/health/" (view.registry.as_str()) } { (view.registry.as_str()) } }
-}
-
-fn endpoint_strip(endpoint: &EndpointView<'_>) -> Markup {
+/// An endpoint's stages; the pull, which goes through all of them, stands at the end of the registry's own.
+fn lane(view: &RegistryView<'_>, endpoint: &EndpointView<'_>) -> Markup {
+    let pull = view.pull.filter(|_| endpoint.role == Role::Registry);
+    // A registry that is asked at its own name needs no further one.
+    let is_plain = view.endpoints.len() == 1 && endpoint.url == format!("https://{}", view.registry);
     html! {
-        p.dim { (endpoint.url) " (" (endpoint.role.label()) ")" }
-        @match endpoint.wire {
-            Some(wire) => { (strip(endpoint.url, wire)) },
-            None => { p.dim { "Not looked at yet, or too long ago." } },
+        @if !is_plain { p.dim { (endpoint.url) " (" (endpoint.role.label()) ")" } }
+        @if endpoint.wire.is_none() { p.dim { "Not looked at yet, or too long ago." } }
+        @if endpoint.wire.is_some() || pull.is_some() {
+            (strip(endpoint.url, endpoint.wire.into_iter().chain(pull)))
         }
     }
 }
 
-fn left(quota: &Quota) -> Markup {
+fn left(quota: &Quota) -> String {
     let number = |n: Option<u64>| n.map_or_else(|| "?".to_owned(), |n| n.to_string());
-    html! { p.dim { "quota: " (number(quota.remaining)) " of " (number(quota.limit)) " pulls left" } }
+    format!("Quota: {} of {} pulls left.", number(quota.remaining), number(quota.limit))
 }
 
-fn pulled(report: &PullReport) -> Markup {
-    html! {
-        p.dim {
-            "test pull of " (report.image) " (" (report.via) "): " (report.outcome.label()) ", " (report.bytes) " bytes in "
-            (format!("{:.2} s", report.took.as_secs_f64()))
-        }
-    }
+fn pulled(report: &PullReport) -> String {
+    let (via, outcome, took) = (report.via, report.outcome.label(), report.took.as_secs_f64());
+    let bytes = match report.outcome {
+        PullOutcome::Pulled => format!("{} ", bytes(report.bytes)),
+        PullOutcome::Present | PullOutcome::Failed | PullOutcome::Undecided => String::new(),
+    };
+    format!("Test pull of {} ({via}): {outcome}, {bytes}in {took:.2} s.", report.image)
 }

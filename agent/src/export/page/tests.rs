@@ -64,7 +64,7 @@ fn the_worst_stands_first_with_who_acts_and_what_to_do() {
     place("registry/not_a_registry");
     place("the platform acts");
     place(Cause::NotARegistry.advice_at("r0.test").split('`').next().unwrap());
-    place("<li class=\"failed\">ping<span class=\"sr\">: failed</span></li>");
+    place("<li class=\"failed\">ping<i>: failed</i></li>");
     place("1 failing, 2 healthy");
 }
 
@@ -86,4 +86,54 @@ fn a_reader_may_hold_it_still() {
     let page = |is_still| node("n1", &ledger.view(now()), is_still);
     assert!(page(false).contains("http-equiv=\"refresh\" content=\"30\""));
     assert!(!page(true).contains("http-equiv"));
+}
+
+#[test]
+fn thirty_registries_keep_their_strips_however_much_is_said_of_them() {
+    let ledger = ledger(30, 0);
+    let page = node("n1", &ledger.view(now()), false);
+    assert_eq!(page.matches("<ol class=\"strip\"").count(), 30, "{} bytes", page.len());
+    assert!(page.len() > MAX_BYTES * 9 / 10, "there is room for more than {} bytes", page.len());
+}
+
+/// The value of a custom property, in one of the two schemes.
+fn colour(property: &str, is_dark: bool) -> [f64; 3] {
+    let schemes: Vec<&str> = super::STYLE.split(":root {").skip(1).collect();
+    assert_eq!(schemes.len(), 2, "one block for each scheme");
+    let (_, value) = schemes[usize::from(is_dark)].split_once(&format!("--{property}: #")).unwrap();
+    [0, 2, 4].map(|at| f64::from(u8::from_str_radix(&value[at..at + 2], 16).unwrap()) / 255.0)
+}
+
+/// The contrast of two colours (WCAG 2.2, "contrast ratio" and "relative luminance").
+fn contrast(one: [f64; 3], other: [f64; 3]) -> f64 {
+    let linear = |c: f64| if c <= 0.04045 { c / 12.92 } else { ((c + 0.055) / 1.055).powf(2.4) };
+    let luminance = |[r, g, b]: [f64; 3]| 0.2126 * linear(r) + 0.7152 * linear(g) + 0.0722 * linear(b);
+    let (one, other) = (luminance(one), luminance(other));
+    (one.max(other) + 0.05) / (one.min(other) + 0.05)
+}
+
+#[test]
+fn every_text_stands_out_from_its_ground_in_both_schemes() {
+    let grounds = [
+        ("ink", "paper"),
+        ("dim", "paper"),
+        ("link", "paper"),
+        ("ink", "card"),
+        ("dim", "card"),
+        ("link", "card"),
+        ("alarm", "card"),
+        ("ok-ink", "card"),
+        ("warn-ink", "card"),
+        ("ok-ink", "ok-bg"),
+        ("warn-ink", "warn-bg"),
+        ("bad-ink", "bad-bg"),
+        ("idle-ink", "idle-bg"),
+    ];
+    for is_dark in [false, true] {
+        for (text, ground) in grounds {
+            let ratio = contrast(colour(text, is_dark), colour(ground, is_dark));
+            assert!(ratio >= 4.5, "{text} on {ground}, dark: {is_dark}: {ratio:.2}");
+        }
+    }
+    assert!((contrast([0.0; 3], [1.0; 3]) - 21.0).abs() < 0.01, "black on white");
 }

@@ -40,6 +40,7 @@ fn verdict(cause: Cause) -> Verdict {
         place: "there".into(),
         summary: "this node saw it".into(),
         hint: Some("do this".into()),
+        is_warning: false,
         since: at(10).wall,
     }
 }
