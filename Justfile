@@ -69,6 +69,11 @@ bench-scrape: (setup "bench") release
 bench-pull containerd="containerd": (setup "bench") release
     @tools/sandbox tests/bench/pull "{{ containerd }}"
 
+# How long each query of the dashboard takes, in a Prometheus with an hour of 50 simulated nodes × 20 registries (as root).
+bench-dashboard minutes="60": (setup "test")
+    cargo build --workspace --locked
+    @tools/sandbox "{{ target }}/debug/bench_dashboard" deploy/grafana/pullscope.json deploy/prometheus/rules.yaml {{ minutes }}
+
 # How many error texts are read in a second and core; FILE has one JSON object with a `message` a line.
 bench-classify file="": (setup "build")
     cargo bench --package pullscope --bench classify --locked -- {{ file }}

@@ -12,6 +12,7 @@ pub mod http;
 pub mod kubernetes;
 pub mod lab;
 pub mod metrics;
+pub mod prometheus;
 pub mod pulls;
 pub mod record;
 pub mod scenario;

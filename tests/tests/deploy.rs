@@ -368,18 +368,42 @@ fn the_image_is_pointed_at_a_private_registry() {
 }
 
 #[test]
-fn the_alerts_fire_when_they_should() {
+fn the_rules_of_the_operator_are_those_of_prometheus() {
     if !is_ready() {
         return;
     }
     let dir = tempfile::tempdir().unwrap();
+    let rules = dir.path().join("rules.yaml");
+    for objects in [kustomize(EVERYTHING), helm(&json!({"prometheusRule": {"enabled": true}}))] {
+        // JSON is YAML. The unit tests name the file beside them.
+        fs::write(&rules, one(&objects, "PrometheusRule")["spec"].to_string()).unwrap();
+        let tests = dir.path().join("tests.yaml");
+        fs::copy(root().join("deploy/prometheus/tests.yaml"), &tests).unwrap();
+        process::run("promtool", &["test", "rules", tests.to_str().unwrap()]).unwrap();
+    }
+}
+
+#[test]
+fn the_pod_monitor_labels_as_the_scrape_configuration_does() {
+    if !is_ready() {
+        return;
+    }
     let objects = kustomize(EVERYTHING);
-    // JSON is YAML.
-    fs::write(dir.path().join("rules.yaml"), one(&objects, "PrometheusRule")["spec"].to_string()).unwrap();
-    let tests = dir.path().join("alerts.test.yaml");
-    fs::copy(root().join("tests/deploy/alerts.test.yaml"), &tests).unwrap();
-    process::run("promtool", &["check", "rules", dir.path().join("rules.yaml").to_str().unwrap()]).unwrap();
-    process::run("promtool", &["test", "rules", tests.to_str().unwrap()]).unwrap();
+    let monitor = &one(&objects, "PodMonitor")["spec"];
+    let endpoint = &monitor["podMetricsEndpoints"][0];
+    assert_eq!(
+        (&monitor["jobLabel"], &endpoint["honorLabels"]),
+        (&json!("app.kubernetes.io/name"), &json!(true))
+    );
+    let scrape = fs::read_to_string(root().join("deploy/prometheus/scrape.yaml")).unwrap();
+    assert!(scrape.contains("job_name: pullscope\n") && scrape.contains("honor_labels: true\n"), "{scrape}");
+    for label in ["instance", "node"] {
+        let rule = json!({"sourceLabels": ["__meta_kubernetes_pod_node_name"], "targetLabel": label});
+        assert!(endpoint["relabelings"].as_array().unwrap().contains(&rule), "{endpoint}");
+        let lines =
+            format!("- source_labels: [__meta_kubernetes_pod_node_name]\n        target_label: {label}\n");
+        assert!(scrape.contains(&lines), "{label}");
+    }
 }
 
 #[test]
