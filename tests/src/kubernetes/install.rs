@@ -83,7 +83,8 @@ impl Deployment {
     /// Takes it away, and looks at what is left in the cluster and on the node.
     pub(super) fn delete(&self, cluster: &Cluster, tag: &str) -> Fallible<()> {
         cluster.kubectl.run(&["delete", "-k", &self.write(tag)?, GOING])?;
-        until("end of it", Duration::from_secs(30), || {
+        // The kubelet of 1.20 takes the logs of pods that are gone away once a minute.
+        until("end of it", Duration::from_secs(180), || {
             let mut left = left_in_cluster(cluster)?;
             left.extend(left_on_node(cluster)?);
             if left.is_empty() { Ok(()) } else { Err(left.join(", ").into()) }

@@ -53,6 +53,7 @@ impl Front {
             one_answer: false,
             clients: None,
             versions: None,
+            clock: None,
             token: "",
         };
         self.process = Some(nginx::start(&self.name, dir, &site)?);
