@@ -159,19 +159,10 @@ fn each_fault_fires_its_alert_and_no_other_and_every_panel_has_data() {
         .and_then(|()| one_by_one(&mut fleet, &mut prometheus))
         .and_then(|()| together(&mut fleet, &mut prometheus, &kube, began))
     {
-        let metrics: Vec<_> = NODES.iter().flat_map(|node| fleet.metrics(node)).collect();
-        panic!("{error}\n--- Prometheus\n{}\n--- metrics\n{}", prometheus.log(), verdicts(&metrics));
+        let told: Vec<_> = NODES.iter().flat_map(|node| fleet.health(node)).collect();
+        panic!("{error}\n--- Prometheus\n{}\n--- /health\n{}", prometheus.log(), told.join("\n"));
     }
     println!("the alerts took {:.0} s", began.elapsed().as_secs_f64());
-}
-
-/// The lines of the agents that say what is wrong.
-fn verdicts(metrics: &[String]) -> String {
-    let is_verdict = |line: &&str| line.contains("_verdict{") || line.contains("pods_failing{");
-    let lines = metrics.iter().enumerate().flat_map(|(n, text)| {
-        text.lines().filter(is_verdict).map(move |line| format!("{} {line}\n", NODES[n]))
-    });
-    lines.collect()
 }
 
 fn healthy(prometheus: &mut Prometheus) -> Fallible<()> {

@@ -135,6 +135,12 @@ impl Fleet {
         Ok(agent.get("/metrics")?.body)
     }
 
+    /// What an agent says at `/health`.
+    pub fn health(&self, node: &str) -> Fallible<String> {
+        let (agent, _) = self.agents.get(node).ok_or("no such node")?;
+        Ok(agent.get("/health")?.body)
+    }
+
     /// A registry's front answers with these routes, in place of what it says when all is well.
     pub fn spoil(&mut self, registry: &str, routes: &[Route]) -> Fallible<()> {
         let front = self.fronts.get_mut(registry).ok_or("no such registry")?;
@@ -217,7 +223,7 @@ impl Fleet {
             )
         };
         Ok(format!(
-            "node: {node}\nlisten: {listen}\ninterval: {INTERVAL}\ntimeout: 700ms\nresolv_conf: {}\n\
+            "node: {node}\nlisten: {listen}\ninterval: {INTERVAL}\ntimeout: 1900ms\nresolv_conf: {}\n\
              containerd:\n  socket: {}\n  config: {}\n\
              pull:\n  via: {pulls}\n  interval: 20s\n  timeout: 9s\n  fleet_pulls_per_hour: 100000\n\
              disk:\n  warn_free_percent: 2\n  fail_free_percent: 1\n\
