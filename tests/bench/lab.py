@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -134,14 +135,13 @@ def start_agent(names):
 
 
 def samples(text):
-    """The samples of a Prometheus text as (name, {label: value}, number); labels of ours hold no quotes or commas."""
+    """The samples of a Prometheus text as (name, {label: value}, number); escapes in values are left as they are."""
     for line in text.splitlines():
         if not line or line.startswith("#"):
             continue
         series, number = line.rsplit(" ", 1)
         name, _, labels = series.rstrip("}").partition("{")
-        pairs = (pair.split("=", 1) for pair in labels.split(",") if pair)
-        yield name, {key: value.strip('"') for key, value in pairs}, float(number)
+        yield name, dict(re.findall(r'(\w+)="((?:[^"\\]|\\.)*)"', labels)), float(number)
 
 
 def judge(rows):
